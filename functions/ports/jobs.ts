@@ -1,0 +1,8 @@
+/** Work that must outlive the handler that asked for it: an asynchronous invocation, at least once. */
+export type Job =
+  | { readonly kind: 'ingest'; readonly project: string; readonly operation: string }
+  | { readonly kind: 'sweep' };
+
+export interface Jobs {
+  enqueue(job: Job): Promise<void>;
+}
