@@ -1,0 +1,303 @@
+import { closeSync, openSync } from 'node:fs';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+
+import { FairleadError, messageOf } from '#shared/errors.ts';
+import {
+  ConditionFailed,
+  MAX_RECORD_BYTES,
+  MAX_TRANSACTION,
+  type Condition,
+  type Key,
+  type Page,
+  type Query,
+  type Records,
+  type Stored,
+  type Write,
+} from '../../functions/ports/records.ts';
+
+/** The most records in one page. */
+const MAX_PAGE = 500;
+/** A page ends once it holds this much (DynamoDB: 1 MB), so that nobody relies on one page being everything. */
+const MAX_PAGE_BYTES = 1_000_000;
+/** DynamoDB's bounds of a key. */
+const MAX_PK_BYTES = 2048;
+const MAX_SK_BYTES = 1024;
+/** Transactions that wait for the next commit; more are answered `unavailable`. */
+const MAX_WAITING = 10_000;
+/** Expired records that one call of the broom deletes, so that it never holds the store for long. */
+const SWEEP_BATCH = 1000;
+
+/** Records in one SQLite file, and what the process that owns the file may do to it. */
+export interface SqliteRecords extends Records {
+  /** Deletes up to a thousand records whose time is over; the number that went. */
+  sweepExpired(now: number): Promise<number>;
+  /** Commits what waits, folds the log into the file and closes it. */
+  close(): Promise<void>;
+}
+
+interface Row {
+  readonly pk: string;
+  readonly sk: string;
+  readonly rev: number;
+  readonly data: string;
+  readonly expires_at: number | null;
+}
+
+/** A write with its data already as text, so that what the caller changes later is not what is stored. */
+type Prepared =
+  | {
+      readonly op: 'put';
+      readonly key: Key;
+      readonly when: Condition;
+      readonly json: string;
+      readonly expires: number | null;
+    }
+  | { readonly op: 'delete' | 'check'; readonly key: Key; readonly when: Condition | undefined };
+
+interface Waiting {
+  readonly writes: readonly Prepared[];
+  readonly done: (error?: Error) => void;
+}
+
+/**
+ * Opens (or makes) the records of `path`. WAL and synchronous=FULL: what was answered survives a crash of the machine.
+ * Transactions that arrive in one turn of the event loop share one commit, hence one fsync.
+ * @throws FairleadError `unavailable` when the file cannot be opened or is no record store.
+ */
+export function openSqliteRecords(path: string): SqliteRecords {
+  try {
+    return new Store(openDatabase(path));
+  } catch (cause) {
+    throw new FairleadError(
+      'unavailable',
+      `the records in ${path} cannot be opened: ${messageOf(cause)}; check the data directory`,
+      { cause },
+    );
+  }
+}
+
+function openDatabase(path: string): DatabaseSync {
+  // SQLite gives its log files the mode of the database, so the file is made first with the right one.
+  closeSync(openSync(path, 'a', 0o600));
+  const db = new DatabaseSync(path);
+  db.exec(`
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;
+    PRAGMA busy_timeout = 2000;
+    CREATE TABLE IF NOT EXISTS records (
+      pk TEXT NOT NULL, sk TEXT NOT NULL, rev INTEGER NOT NULL, data TEXT NOT NULL, expires_at INTEGER,
+      PRIMARY KEY (pk, sk)
+    ) WITHOUT ROWID, STRICT;
+    CREATE INDEX IF NOT EXISTS records_expiry ON records (expires_at) WHERE expires_at IS NOT NULL;
+  `);
+  return db;
+}
+
+class Store implements SqliteRecords {
+  readonly #db: DatabaseSync;
+  readonly #get: StatementSync;
+  readonly #rev: StatementSync;
+  readonly #insert: StatementSync;
+  readonly #update: StatementSync;
+  readonly #delete: StatementSync;
+  readonly #sweep: StatementSync;
+  readonly #up: StatementSync;
+  readonly #down: StatementSync;
+  #waiting: Waiting[] = [];
+  #closed = false;
+
+  constructor(db: DatabaseSync) {
+    this.#db = db;
+    const columns = 'SELECT pk, sk, rev, data, expires_at FROM records WHERE pk = ?';
+    this.#get = db.prepare(`${columns} AND sk = ?`);
+    this.#rev = db.prepare('SELECT rev FROM records WHERE pk = ? AND sk = ?');
+    this.#insert = db.prepare('INSERT INTO records (pk, sk, rev, data, expires_at) VALUES (?, ?, 1, ?, ?)');
+    this.#update = db.prepare('UPDATE records SET rev = rev + 1, data = ?, expires_at = ? WHERE pk = ? AND sk = ?');
+    this.#delete = db.prepare('DELETE FROM records WHERE pk = ? AND sk = ?');
+    this.#sweep = db.prepare(
+      'DELETE FROM records WHERE (pk, sk) IN (SELECT pk, sk FROM records WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)',
+    );
+    this.#up = db.prepare(`${columns} AND sk > ? AND sk >= ? AND sk < ? ORDER BY sk ASC LIMIT ?`);
+    this.#down = db.prepare(`${columns} AND sk < ? AND sk >= ? AND sk < ? ORDER BY sk DESC LIMIT ?`);
+  }
+
+  async get<T>(key: Key): Promise<Stored<T> | undefined> {
+    this.#mustBeOpen();
+    const row = this.#get.get(key.pk, key.sk) as Row | undefined;
+    return row && stored<T>(row);
+  }
+
+  async query<T>(pk: string, query: Query = {}): Promise<Page<T>> {
+    this.#mustBeOpen();
+    const limit = Math.min(query.limit ?? MAX_PAGE, MAX_PAGE);
+    if (!(limit >= 1)) throw new FairleadError('internal', `a page of ${limit} records was asked for; at least 1`);
+    const prefix = query.prefix ?? '';
+    const end = endOfPrefix(prefix);
+    const rows = query.descending
+      ? this.#down.iterate(pk, query.after ?? END_OF_ALL, prefix, end, limit + 1)
+      : this.#up.iterate(pk, query.after ?? '', prefix, end, limit + 1);
+    const items: Stored<T>[] = [];
+    let bytes = 0;
+    for (const row of rows as Iterable<Row>) {
+      const last = items.at(-1);
+      if (last && (items.length === limit || bytes >= MAX_PAGE_BYTES)) return { items, next: last.sk };
+      items.push(stored<T>(row));
+      bytes += row.data.length;
+    }
+    return { items };
+  }
+
+  async transact(writes: readonly Write[]): Promise<void> {
+    this.#mustBeOpen();
+    const prepared = prepare(writes);
+    if (prepared.length === 0) return;
+    if (this.#waiting.length >= MAX_WAITING) {
+      throw new FairleadError(
+        'unavailable',
+        `${MAX_WAITING} transactions are waiting for the disk; try again in a moment`,
+      );
+    }
+    if (this.#waiting.length === 0) setImmediate(() => this.#commit());
+    await new Promise<void>((resolve, reject) => {
+      this.#waiting.push({ writes: prepared, done: (error) => (error ? reject(error) : resolve()) });
+    });
+  }
+
+  async sweepExpired(now: number): Promise<number> {
+    this.#mustBeOpen();
+    return Number(this.#sweep.run(now, SWEEP_BATCH).changes);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#commit();
+    this.#closed = true;
+    this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    this.#db.close();
+  }
+
+  #mustBeOpen(): void {
+    if (this.#closed)
+      throw new FairleadError('unavailable', 'the records are closed: Fairlead is stopping; try again when it runs');
+  }
+
+  /** One IMMEDIATE transaction for everything that waits. Conditions are checked before the first write of each, so none needs undoing alone. */
+  #commit(): void {
+    const batch = this.#waiting;
+    this.#waiting = [];
+    if (batch.length === 0) return;
+    const outcomes: { readonly waiting: Waiting; readonly error: Error | undefined }[] = [];
+    try {
+      this.#db.exec('BEGIN IMMEDIATE');
+      for (const waiting of batch) outcomes.push({ waiting, error: this.#apply(waiting.writes) });
+      this.#db.exec('COMMIT');
+    } catch (cause) {
+      this.#rollback();
+      const error = storeFailure(cause);
+      for (const waiting of batch) waiting.done(error);
+      return;
+    }
+    for (const { waiting, error } of outcomes) waiting.done(error);
+  }
+
+  #rollback(): void {
+    if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+  }
+
+  #apply(writes: readonly Prepared[]): ConditionFailed | undefined {
+    const failed = writes.flatMap((write, index) => (this.#holds(write) ? [] : [index]));
+    if (failed.length > 0) return new ConditionFailed(failed);
+    for (const write of writes) this.#write(write);
+    return undefined;
+  }
+
+  #holds({ key, when }: Prepared): boolean {
+    if (when === undefined) return true;
+    const row = this.#rev.get(key.pk, key.sk) as { rev: number } | undefined;
+    return when === 'absent' ? row === undefined : row?.rev === when.rev;
+  }
+
+  #write(write: Prepared): void {
+    const { pk, sk } = write.key;
+    if (write.op === 'delete') this.#delete.run(pk, sk);
+    else if (write.op === 'put' && write.when === 'absent') this.#insert.run(pk, sk, write.json, write.expires);
+    else if (write.op === 'put') this.#update.run(write.json, write.expires, pk, sk);
+  }
+}
+
+function stored<T>(row: Row): Stored<T> {
+  const { pk, sk, rev, data, expires_at: expiresAt } = row;
+  return { pk, sk, rev, data: JSON.parse(data) as T, ...(expiresAt !== null && { expiresAt }) };
+}
+
+function prepare(writes: readonly Write[]): Prepared[] {
+  if (writes.length > MAX_TRANSACTION) {
+    throw new FairleadError(
+      'internal',
+      `a transaction takes at most ${MAX_TRANSACTION} writes, not ${writes.length}; split the work`,
+    );
+  }
+  const seen = new Set<string>();
+  return writes.map((write) => {
+    const { key } = write;
+    checkKey(key);
+    const name = JSON.stringify([key.pk, key.sk]);
+    if (seen.has(name))
+      throw new FairleadError('internal', `a transaction writes ${name} twice; a key may stand in it once`);
+    seen.add(name);
+    if (write.op !== 'put') return { op: write.op, key, when: write.when };
+    const expires = write.expiresAt === undefined ? null : Math.ceil(write.expiresAt);
+    return { op: 'put', key, when: write.when, json: recordText(name, write.data), expires };
+  });
+}
+
+function checkKey({ pk, sk }: Key): void {
+  for (const [part, most] of [
+    [pk, MAX_PK_BYTES],
+    [sk, MAX_SK_BYTES],
+  ] as const) {
+    if (part === '' || Buffer.byteLength(part) > most || !part.isWellFormed() || part.includes('\0')) {
+      throw new FairleadError(
+        'internal',
+        `${JSON.stringify(part).slice(0, 100)} is no key: 1 to ${most} bytes of text without NUL`,
+      );
+    }
+  }
+}
+
+function recordText(name: string, data: unknown): string {
+  const json = JSON.stringify(data) as string | undefined;
+  if (json === undefined) throw new FairleadError('internal', `the record ${name} has no data`);
+  const bytes = Buffer.byteLength(json);
+  if (bytes > MAX_RECORD_BYTES) {
+    throw new FairleadError(
+      'body_too_large',
+      `the record ${name} would take ${bytes} bytes; at most ${MAX_RECORD_BYTES} fit. Shorten what you store in it`,
+    );
+  }
+  return json;
+}
+
+/** Beyond every key, since no character lies behind U+10FFFF and no key is as long as this. */
+const END_OF_ALL = '\u{10FFFF}'.repeat(MAX_SK_BYTES / 4 + 1);
+
+/** The first text that is behind every text with this prefix: SQLite compares UTF-8 bytes, whose order is the order of code points. */
+function endOfPrefix(prefix: string): string {
+  const points = Array.from(prefix, (character) => character.codePointAt(0) ?? 0);
+  while (points.at(-1) === 0x10ffff) points.pop();
+  const last = points.pop();
+  if (last === undefined) return END_OF_ALL;
+  // Surrogates are no characters: behind U+D7FF comes U+E000.
+  return String.fromCodePoint(...points, last === 0xd7ff ? 0xe000 : last + 1);
+}
+
+function storeFailure(cause: unknown): FairleadError {
+  const reason = messageOf(cause);
+  return /disk is full|disk I\/O/.test(reason)
+    ? new FairleadError('disk_full', `the records could not be written: ${reason}; free space in the data directory`, {
+        cause,
+      })
+    : new FairleadError('unavailable', `the records could not be written: ${reason}; look again before you repeat`, {
+        cause,
+      });
+}
