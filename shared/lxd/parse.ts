@@ -28,7 +28,9 @@ export function parse<S extends z.ZodType>(schema: S, value: unknown, what: stri
 
 function describe(issue: z.core.$ZodIssue): string {
   const where = path(issue.path);
-  const said = innermost(issue).replace(/\.$/, '');
+  const said = innermost(issue)
+    .replace(/\.$/, '')
+    .replace(/^Invalid input: /, '');
   return where === '' ? said : `${where}: ${said}`;
 }
 
