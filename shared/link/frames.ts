@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 import { FairleadError, ERROR_STATUS, type ErrorCode } from '../errors.ts';
-import { commandResult, fingerprint, hostCommand, hostFacts, instanceReport } from './commands.ts';
+import { commandResult, fingerprint, hostCommand, hostFacts, instanceReport, uuid } from './commands.ts';
 import { MAX_FRAME_BYTES } from './limits.ts';
 
 /** Every frame of the link, as PROTOCOL.md describes them. `t` tells the kind. */
@@ -60,6 +60,8 @@ export const upFrame = z.discriminatedUnion('t', [
     seq: spool,
     /** True on the last frame of a full report. */
     last: z.boolean(),
+    /** On the last frame: every instance this host holds, so that the edge sees what is missing. Left out when there are more. */
+    held: z.array(uuid).max(600).optional(),
   }),
   z.object({
     t: z.literal('res'),

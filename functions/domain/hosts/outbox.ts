@@ -1,0 +1,116 @@
+import type { HostCommand } from '#shared/link/commands.ts';
+
+import type { Ports } from '../../ports/ports.ts';
+import { ConditionFailed, queryAll, type Stored, type Write } from '../../ports/records.ts';
+import type { Outgoing } from '../decide.ts';
+import { keys } from '../keys.ts';
+import { ticketForHost } from '../streams/tickets.ts';
+import { hostConnectionEnded } from './connection-ended.ts';
+import { hostById, online, type HostRecord } from './host.ts';
+
+/** A command that waits for its host or for its host's answer. It leaves the outbox with the result, in the same transaction. */
+export interface OutboxEntry {
+  readonly id: string;
+  readonly sequence: string;
+  readonly operation: string;
+  readonly project: string;
+  readonly command: HostCommand;
+  readonly expiresAt: number;
+  /** The connection it was last posted to, and when: a post is not delivery. */
+  readonly sentTo?: string;
+  readonly sentAt?: number;
+}
+
+/** From a command id to its outbox entry. */
+export interface CommandPointer {
+  readonly host: string;
+  readonly sequence: string;
+}
+
+/** A command posted so long ago without an answer is posted again; the host knows repeats. */
+export const RESEND_MS = 60_000;
+
+/** The writes that put a command into its host's outbox. `expiresAt` in ms. */
+export function enqueueCommand(outgoing: Outgoing, project: string, now: number, expiresAt: number): Write[] {
+  const sequence = `${now.toString(16).padStart(12, '0')}-${outgoing.id}`;
+  const entry: OutboxEntry = {
+    id: outgoing.id,
+    sequence,
+    operation: outgoing.operation,
+    project,
+    command: outgoing.command,
+    expiresAt,
+  };
+  const pointer: CommandPointer = { host: outgoing.host, sequence };
+  return [
+    { op: 'put', key: keys.outbox(outgoing.host, sequence), data: entry, when: 'absent' },
+    { op: 'put', key: keys.command(outgoing.id), data: pointer, when: 'absent' },
+  ];
+}
+
+/** The writes that take a command out of the outbox. */
+export function dequeueCommand(host: string, entry: Stored<OutboxEntry>): Write[] {
+  return [
+    { op: 'delete', key: keys.outbox(host, entry.data.sequence), when: { rev: entry.rev } },
+    { op: 'delete', key: keys.command(entry.data.id) },
+  ];
+}
+
+/** The outbox entry of a command; undefined once it was answered. */
+export async function commandById(
+  ports: Ports,
+  id: string,
+): Promise<{ host: string; entry: Stored<OutboxEntry> } | undefined> {
+  const pointer = await ports.records.get<CommandPointer>(keys.command(id));
+  if (pointer === undefined) return undefined;
+  const { host, sequence } = pointer.data;
+  const entry = await ports.records.get<OutboxEntry>(keys.outbox(host, sequence));
+  return entry && { host, entry };
+}
+
+/** Posts what waits for a host and was not posted on its current connection. */
+export async function deliver(ports: Ports, id: string): Promise<void> {
+  const stored = await hostById(ports.records, id);
+  if (stored === undefined || !online(stored.data)) return;
+  const { pk, prefix } = keys.outboxOf(id);
+  for (const entry of await queryAll<OutboxEntry>(ports.records, pk, prefix)) {
+    if (due(entry.data, stored.data, ports.clock.now()) && !(await post(ports, stored.data, entry))) return;
+  }
+}
+
+function due(entry: OutboxEntry, host: HostRecord, now: number): boolean {
+  if (entry.expiresAt <= now) return false;
+  return entry.sentTo !== host.connection || (entry.sentAt ?? 0) + RESEND_MS <= now;
+}
+
+async function post(ports: Ports, host: HostRecord, entry: Stored<OutboxEntry>): Promise<boolean> {
+  const connection = host.connection ?? '';
+  const { id, command, expiresAt } = entry.data;
+  const cmd = await withTicket(ports, host, command);
+  if (cmd === undefined) return true;
+  if ((await ports.links.post(connection, { t: 'cmd', id, cmd, expires: expiresAt })) === 'gone') {
+    await hostConnectionEnded(ports, host.id, connection);
+    return false;
+  }
+  await markSent(ports, host.id, entry, connection);
+  return true;
+}
+
+/** An exec carries a ticket for the connection it is sent on; without a living stream it is not sent at all. */
+async function withTicket(ports: Ports, host: HostRecord, command: HostCommand): Promise<HostCommand | undefined> {
+  if (command.kind !== 'exec') return command;
+  const ticket = await ticketForHost(ports, command.stream, host.connection ?? '');
+  return ticket === undefined ? undefined : { ...command, ticket };
+}
+
+async function markSent(ports: Ports, host: string, entry: Stored<OutboxEntry>, connection: string): Promise<void> {
+  const data: OutboxEntry = { ...entry.data, sentTo: connection, sentAt: ports.clock.now() };
+  try {
+    await ports.records.transact([
+      { op: 'put', key: keys.outbox(host, entry.data.sequence), data, when: { rev: entry.rev } },
+    ]);
+  } catch (error) {
+    // Answered or posted by somebody else meanwhile: either way there is nothing to note.
+    if (!(error instanceof ConditionFailed)) throw error;
+  }
+}

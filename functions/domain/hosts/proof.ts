@@ -1,0 +1,118 @@
+import { decodeJwt, importJWK, jwtVerify } from 'jose';
+import { z } from 'zod';
+
+import { FairleadError } from '#shared/errors.ts';
+
+import type { Ports } from '../../ports/ports.ts';
+import { ConditionFailed, live, type Stored } from '../../ports/records.ts';
+import { keys } from '../keys.ts';
+import { newSecret, sha256 } from '../secrets.ts';
+import { hostById, type HostRecord, type InstanceSecret } from './host.ts';
+
+/** How long a nonce can be answered. The server's clock alone decides; hosts behind NAT have bad clocks. */
+export const NONCE_MS = 60_000;
+
+/** A nonce for a host's next connection. An unknown host gets one too: whether an id exists is nobody's business. */
+export async function issueNonce(ports: Ports, host: string): Promise<{ nonce: string; now: number }> {
+  const nonce = newSecret(ports.random);
+  const now = ports.clock.now();
+  await ports.records.transact([
+    { op: 'put', key: keys.nonce(host, sha256(nonce)), data: {}, when: 'absent', expiresAt: now + NONCE_MS },
+  ]);
+  return { nonce, now };
+}
+
+/**
+ * Whether the bearer of this JWS is the host it says: signed over an unspent nonce by the key of the host's record, holding the
+ * instance secret of the last connection. A wrong instance secret means that the host's disk was copied: the host is quarantined.
+ * @throws FairleadError `unauthenticated` (bad proof) or `forbidden` (revoked, quarantined).
+ */
+export async function verifyHostProof(ports: Ports, jws: string): Promise<HostRecord> {
+  const claims = read(jws);
+  const id = claims.iss.slice('host:'.length);
+  const stored = await hostById(ports.records, id);
+  if (stored === undefined) throw refused();
+  await verifySignature(jws, stored.data);
+  await spendNonce(ports, id, claims.nonce);
+  if (stored.data.status !== 'active') {
+    throw new FairleadError(
+      'forbidden',
+      `This host is ${stored.data.status}. Ask an administrator of the fleet; its containers keep running.`,
+    );
+  }
+  const presented = { generation: claims.gen, hash: claims.isec };
+  if (!same(presented, stored.data.secret) && !same(presented, stored.data.previousSecret))
+    await quarantine(ports, stored);
+  return stored.data;
+}
+
+/** What a host claims, not yet believed. */
+const claimed = z.object({
+  iss: z.string().startsWith('host:'),
+  nonce: z.string().max(128),
+  gen: z.int(),
+  isec: z.string().max(128),
+});
+
+function read(jws: string): z.infer<typeof claimed> {
+  try {
+    return claimed.parse(decodeJwt(jws));
+  } catch (cause) {
+    throw refused(cause);
+  }
+}
+
+async function verifySignature(jws: string, host: HostRecord): Promise<void> {
+  try {
+    const key = await importJWK(host.key, 'EdDSA');
+    await jwtVerify(jws, key, {
+      algorithms: ['EdDSA'],
+      typ: 'fl-host+jwt',
+      audience: 'fl:ws',
+      issuer: `host:${host.id}`,
+      // Freshness is the nonce's; a host's clock may be a day off and its `exp` means nothing.
+      currentDate: new Date(0),
+    });
+  } catch (cause) {
+    throw refused(cause);
+  }
+}
+
+async function spendNonce(ports: Ports, host: string, nonce: string): Promise<void> {
+  const key = keys.nonce(host, sha256(nonce));
+  const stored = live(await ports.records.get(key), ports.clock.now());
+  if (stored === undefined) throw refused();
+  try {
+    await ports.records.transact([{ op: 'delete', key, when: { rev: stored.rev } }]);
+  } catch (cause) {
+    if (cause instanceof ConditionFailed) throw refused(cause);
+    throw cause;
+  }
+}
+
+async function quarantine(ports: Ports, stored: Stored<HostRecord>): Promise<never> {
+  const { connection, ...rest } = stored.data;
+  const data: HostRecord = { ...rest, status: 'quarantined', since: ports.clock.now() };
+  await ports.records.transact([{ op: 'put', key: keys.host(data.id), data, when: { rev: stored.rev } }]);
+  if (connection !== undefined) await ports.links.close(connection);
+  ports.log.error('host quarantined: two machines hold its identity', { host: data.name });
+  throw new FairleadError(
+    'forbidden',
+    'This host presented an old identity: its disk was copied or restored from a backup. It is quarantined until an administrator enrols it anew.',
+  );
+}
+
+function same(presented: InstanceSecret, known: InstanceSecret | undefined): boolean {
+  return known !== undefined && presented.generation === known.generation && presented.hash === known.hash;
+}
+
+function refused(cause?: unknown): FairleadError {
+  return new FairleadError('unauthenticated', 'The host could not be authenticated.', { cause });
+}
+
+/** The host stored its newest secret: the one before is worthless from now on. */
+export async function confirmSecret(ports: Ports, stored: Stored<HostRecord>): Promise<void> {
+  if (stored.data.previousSecret === undefined) return;
+  const { previousSecret: _previous, ...data } = stored.data;
+  await ports.records.transact([{ op: 'put', key: keys.host(data.id), data, when: { rev: stored.rev } }]);
+}

@@ -1,0 +1,150 @@
+import { isFairleadError } from '#shared/errors.ts';
+import type { InstanceReport } from '#shared/link/commands.ts';
+import { toWire, type UpFrame } from '#shared/link/frames.ts';
+
+import type { Ports } from '../../ports/ports.ts';
+import { queryAll, type Stored } from '../../ports/records.ts';
+import { decide, nothing } from '../decide.ts';
+import { perform } from '../effects.ts';
+import { imagePartsForHost } from '../images/service.ts';
+import { planDelete } from '../instances/change.ts';
+import type { InstanceRecord } from '../instances/instance.ts';
+import { putInstance } from '../instances/instance.ts';
+import { applyReport, isNews, planOutcome, reportedEvent, type OutcomeState } from '../instances/outcome.ts';
+import { keys } from '../keys.ts';
+import type { OperationRecord } from '../operations/operation.ts';
+import type { StreamRecord } from '../streams/tickets.ts';
+import { answerQuestion, type Question } from './ask.ts';
+import type { HostRecord } from './host.ts';
+import { commandById } from './outbox.ts';
+import { confirmSecret } from './proof.ts';
+
+type Frame<T extends UpFrame['t']> = Extract<UpFrame, { t: T }>;
+
+/** A host's answer to a command. It is acknowledged once it is committed; an answer nobody waits for any more is acknowledged too. */
+export async function receiveResult(
+  ports: Ports,
+  host: Stored<HostRecord>,
+  connection: string,
+  frame: Frame<'res'>,
+): Promise<void> {
+  const question = await ports.records.get<Question>(keys.command(frame.id));
+  if (question !== undefined && 'question' in question.data) {
+    if (question.data.host === host.data.id)
+      await answerQuestion(ports, question, { result: frame.result, error: frame.error });
+  } else {
+    const { effects } = await decide(
+      ports,
+      () => loadOutcome(ports, host.data, frame.id),
+      (state) => (state === undefined ? nothing(undefined) : planOutcome(state, frame, ports.clock.now())),
+    );
+    await perform(ports, effects);
+  }
+  await ports.links.post(connection, { t: 'got', n: frame.n });
+}
+
+/** Undefined when the command is not this host's, or was answered before. */
+async function loadOutcome(ports: Ports, host: HostRecord, command: string): Promise<OutcomeState | undefined> {
+  const found = await commandById(ports, command);
+  if (found?.host !== host.id) return undefined;
+  const { project, operation: id } = found.entry.data;
+  const operation = await ports.records.get<OperationRecord>(keys.operation(project, id));
+  const { instance, stream } = operation?.data ?? {};
+  return {
+    host,
+    entry: found.entry,
+    operation,
+    instance:
+      instance === undefined ? undefined : await ports.records.get<InstanceRecord>(keys.instance(project, instance)),
+    stream: stream === undefined ? undefined : await ports.records.get<StreamRecord>(keys.stream(stream)),
+  };
+}
+
+/** An instance changed on its own: it stopped, it got an address. */
+export async function receiveEvent(
+  ports: Ports,
+  host: Stored<HostRecord>,
+  connection: string,
+  frame: Frame<'event'>,
+): Promise<void> {
+  await takeReport(ports, host.data, frame.instance, frame.seq);
+  await ports.links.post(connection, { t: 'got', n: frame.n });
+}
+
+/** What a host holds, after it connected. The report also shows that the host stored its newest secret. */
+export async function receiveReport(ports: Ports, host: Stored<HostRecord>, frame: Frame<'report'>): Promise<void> {
+  await confirmSecret(ports, host);
+  for (const instance of frame.instances) await takeReport(ports, host.data, instance, frame.seq);
+  if (frame.held !== undefined) await markMissing(ports, host.data, new Set(frame.held));
+}
+
+async function takeReport(ports: Ports, host: HostRecord, report: InstanceReport, seq: number): Promise<void> {
+  const now = ports.clock.now();
+  const { effects } = await decide(
+    ports,
+    () => ports.records.get<InstanceRecord>(keys.instance(report.project, report.id)),
+    (stored) => {
+      if (stored?.data.host !== host.id) return nothing(undefined);
+      const after = applyReport(stored.data, report, seq, now);
+      if (after === stored.data || !isNews(stored.data, report)) return nothing(undefined);
+      if (endedItsLife(stored.data, after)) return endEphemeral(ports, { ...stored, data: after }, host, now);
+      return {
+        writes: [putInstance(after, stored.rev)],
+        effects: reportedEvent(stored.data, after, host.name, now),
+        value: undefined,
+      };
+    },
+  );
+  await perform(ports, effects);
+}
+
+/** An ephemeral instance is deleted when it stops, as in LXD. */
+function endedItsLife(before: InstanceRecord, after: InstanceRecord): boolean {
+  return after.ephemeral && after.status === 'Stopped' && before.status !== 'Stopped' && before.task === undefined;
+}
+
+function endEphemeral(ports: Ports, instance: Stored<InstanceRecord>, host: HostRecord, now: number) {
+  const input = { actor: 'fairlead', operation: ports.random.uuid(), command: ports.random.uuid(), now };
+  const { writes, effects } = planDelete({ instance, host: { pk: '', sk: '', rev: 0, data: host } }, input);
+  return { writes, effects, value: undefined };
+}
+
+/** What the registry has on this host and the host has not: its data are gone. One that is only being made is not expected yet. */
+async function markMissing(ports: Ports, host: HostRecord, held: ReadonlySet<string>): Promise<void> {
+  for (const pointer of await queryAll<{ id: string }>(ports.records, keys.instancesOn(host.id))) {
+    if (held.has(pointer.data.id)) continue;
+    const [project = ''] = pointer.sk.split('#');
+    const { effects } = await decide(
+      ports,
+      () => ports.records.get<InstanceRecord>(keys.instance(project, pointer.data.id)),
+      (stored) => {
+        if (stored === undefined || stored.data.task !== undefined || stored.data.status === 'Error') {
+          return nothing(undefined);
+        }
+        const data: InstanceRecord = {
+          ...stored.data,
+          status: 'Error',
+          error: 'The host no longer has this instance.',
+        };
+        return { writes: [putInstance(data, stored.rev)], effects: [], value: undefined };
+      },
+    );
+    await perform(ports, effects);
+  }
+}
+
+/** A host needs URLs of an image for a command it is working on. */
+export async function receiveAsk(
+  ports: Ports,
+  host: Stored<HostRecord>,
+  connection: string,
+  frame: Frame<'ask'>,
+): Promise<void> {
+  try {
+    const answer = await imagePartsForHost(ports, host.data.id, frame);
+    await ports.links.post(connection, { t: 'answer', id: frame.id, ...answer });
+  } catch (error) {
+    if (!isFairleadError(error)) throw error;
+    await ports.links.post(connection, { t: 'answer', id: frame.id, error: toWire(error) });
+  }
+}

@@ -1,0 +1,157 @@
+import type { CommandResult, InstanceReport } from '#shared/link/commands.ts';
+import type { WireError } from '#shared/link/frames.ts';
+import { STATUS } from '#shared/lxd/status.ts';
+
+import type { Stored, Write } from '../../ports/records.ts';
+import type { Decision, Effect } from '../decide.ts';
+import { instanceEvent, operationEvent } from '../events/lifecycle.ts';
+import type { HostRecord } from '../hosts/host.ts';
+import { dequeueCommand, type OutboxEntry } from '../hosts/outbox.ts';
+import { keys } from '../keys.ts';
+import { ended, endOperation, type OperationRecord } from '../operations/operation.ts';
+import { forgetStream } from '../streams/attach.ts';
+import type { StreamRecord } from '../streams/tickets.ts';
+import type { Editable } from './change.ts';
+import { forgetInstance, profileUses, putInstance, withoutTask, type InstanceRecord, type Task } from './instance.ts';
+
+/** What a host answered to a command, with its sequence number. */
+export interface Outcome {
+  readonly seq: number;
+  readonly result?: CommandResult | undefined;
+  readonly error?: WireError | undefined;
+}
+
+export interface OutcomeState {
+  readonly host: HostRecord;
+  readonly entry: Stored<OutboxEntry>;
+  readonly operation?: Stored<OperationRecord> | undefined;
+  readonly instance?: Stored<InstanceRecord> | undefined;
+  readonly stream?: Stored<StreamRecord> | undefined;
+}
+
+/** Pure: what a host's answer changes. The command leaves the outbox in the same transaction, so a repeated answer finds nothing to do. */
+export function planOutcome(state: OutcomeState, outcome: Outcome, now: number): Decision<undefined> {
+  const { host, entry, operation, instance, stream } = state;
+  const end =
+    operation && !ended(operation.data)
+      ? endOperation(operation.data, operation.rev, now, verdict(outcome))
+      : undefined;
+  const changed = instance && instanceAfter(instance, entry.data, operation?.data, outcome, now);
+  return {
+    writes: [
+      ...dequeueCommand(host.id, entry),
+      ...(end ? [end.write] : []),
+      ...(changed?.writes ?? []),
+      ...(stream ? forgetStream(stream.data) : []),
+    ],
+    effects: [
+      ...(changed?.action
+        ? [instanceEvent(changed.action, changed.record, host.name, now, operation?.data.actor)]
+        : []),
+      ...(end ? [operationEvent(end.operation, host.name)] : []),
+    ],
+    value: undefined,
+  };
+}
+
+function verdict({ result, error }: Outcome): Parameters<typeof endOperation>[3] {
+  if (error !== undefined) {
+    return { status: error.code === 'cancelled' ? STATUS.cancelled : STATUS.failure, error: error.message };
+  }
+  return { status: STATUS.success, metadata: result?.kind === 'exited' ? { return: result.code } : {} };
+}
+
+interface Change {
+  readonly record: InstanceRecord;
+  readonly writes: readonly Write[];
+  /** Lifecycle event, if anything worth telling happened. */
+  readonly action?: string | undefined;
+}
+
+function instanceAfter(
+  instance: Stored<InstanceRecord>,
+  entry: OutboxEntry,
+  operation: OperationRecord | undefined,
+  outcome: Outcome,
+  now: number,
+): Change | undefined {
+  const { command } = entry;
+  const record = instance.data;
+  const failed = outcome.error !== undefined;
+  if (command.kind === 'exec') return undefined;
+  if ((command.kind === 'delete' && !failed) || (command.kind === 'create' && failed)) {
+    return { record, writes: forgetInstance(record, instance.rev), action: 'instance-deleted' };
+  }
+  const released = record.task?.operation === entry.operation ? withoutTask(record) : record;
+  if (outcome.result?.kind !== 'instance') return { record, writes: [putInstance(released, instance.rev)] };
+  const edit = command.kind === 'update' ? (operation?.request as Editable | undefined) : undefined;
+  const reported = { ...applyReport(released, outcome.result.report, outcome.seq, now), ...edit };
+  return {
+    record,
+    writes: [putInstance(reported, instance.rev), ...(edit ? changedUses(record, reported) : [])],
+    action: ACTION[record.task?.action ?? 'update'],
+  };
+}
+
+const ACTION: Readonly<Record<Task['action'], string | undefined>> = {
+  create: 'instance-ready',
+  start: 'instance-started',
+  stop: 'instance-stopped',
+  restart: 'instance-restarted',
+  freeze: 'instance-paused',
+  unfreeze: 'instance-resumed',
+  update: 'instance-updated',
+  delete: undefined,
+};
+
+function changedUses(before: InstanceRecord, after: InstanceRecord): Write[] {
+  const gone = before.profiles.filter((profile) => !after.profiles.includes(profile));
+  const come = after.profiles.filter((profile) => !before.profiles.includes(profile));
+  return [
+    ...gone.map((profile): Write => ({ op: 'delete', key: keys.profileUse(before.project, profile, before.id) })),
+    ...profileUses({ ...after, profiles: come }),
+  ];
+}
+
+/** Pure: the record with what its host says, unless the registry knows something newer already. */
+export function applyReport(record: InstanceRecord, report: InstanceReport, seq: number, now: number): InstanceRecord {
+  if (seq < record.seq || report.epoch !== record.epoch) return record;
+  const { error: _error, measurement: _measurement, ...rest } = record;
+  const started = report.status === 'Running' && record.status === 'Stopped';
+  return {
+    ...rest,
+    status: report.status,
+    seq,
+    ...(report.error !== undefined && { error: report.error }),
+    ...(report.measurement !== undefined && { measurement: report.measurement }),
+    ...(started && { lastUsedAt: now }),
+  };
+}
+
+/** Whether a report says anything the registry does not know; numbers that always move (CPU, memory) are not worth a write. */
+export function isNews(record: InstanceRecord, report: InstanceReport): boolean {
+  return (
+    record.status !== report.status ||
+    record.error !== report.error ||
+    (report.measurement !== undefined && addresses(record.measurement) !== addresses(report.measurement))
+  );
+}
+
+function addresses(measurement: InstanceRecord['measurement']): string {
+  const networks = Object.entries(measurement?.network ?? {});
+  return JSON.stringify([measurement?.pid, networks.map(([name, { addresses }]) => [name, addresses])]);
+}
+
+/** The event that tells of a change a host reported on its own. */
+export function reportedEvent(before: InstanceRecord, after: InstanceRecord, host: string, now: number): Effect[] {
+  if (before.status === after.status || before.task !== undefined) return [];
+  const action = { Running: 'started', Stopped: 'shutdown', Frozen: 'paused', Error: 'failed' }[after.status];
+  return [instanceEvent(`instance-${action}`, after, host, now)];
+}
+
+/** The writes that release an instance whose operation was given up: one that was only being made is forgotten. */
+export function instanceAfterAbandon(instance: Stored<InstanceRecord>, operation: OperationRecord): Write[] {
+  if (instance.data.task?.operation !== operation.id) return [];
+  if (instance.data.task.action === 'create') return forgetInstance(instance.data, instance.rev);
+  return [putInstance(withoutTask(instance.data), instance.rev)];
+}

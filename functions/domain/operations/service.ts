@@ -1,0 +1,189 @@
+import { FairleadError } from '#shared/errors.ts';
+import type { Operation } from '#shared/lxd/operation.ts';
+import { STATUS } from '#shared/lxd/status.ts';
+
+import type { Ports } from '../../ports/ports.ts';
+import { live, queryAll, type Stored } from '../../ports/records.ts';
+import { decide, nothing, type Decision } from '../decide.ts';
+import { perform } from '../effects.ts';
+import { operationEvent } from '../events/lifecycle.ts';
+import { hostById, offlineSince, online, type HostRecord } from '../hosts/host.ts';
+import { commandById, dequeueCommand, type OutboxEntry } from '../hosts/outbox.ts';
+import { instanceAfterAbandon } from '../instances/outcome.ts';
+import type { InstanceRecord } from '../instances/instance.ts';
+import { keys } from '../keys.ts';
+import { ended, endOperation, renderOperation, type OperationRecord } from './operation.ts';
+
+/** The longest a single wait may hold a request; a gateway cuts at 29 s. The caller asks again. */
+export const MAX_WAIT_MS = 25_000;
+const POLL_FIRST_MS = 4;
+const POLL_MAX_MS = 250;
+
+/** An operation with its host's name and, while that host is away, the reason nothing happens. @throws FairleadError `not_found`. */
+export async function getOperation(ports: Ports, project: string, id: string): Promise<Operation> {
+  const { data } = await load(ports, project, id);
+  const host = data.host === undefined ? undefined : await hostById(ports.records, data.host);
+  return render(data, host?.data);
+}
+
+async function load(ports: Ports, project: string, id: string): Promise<Stored<OperationRecord>> {
+  const stored = live(await ports.records.get<OperationRecord>(keys.operation(project, id)), ports.clock.now());
+  if (stored === undefined)
+    throw new FairleadError('not_found', `Operation "${id}" not found: it never was, or ended over an hour ago.`);
+  return stored;
+}
+
+function render(operation: OperationRecord, host: HostRecord | undefined): Operation {
+  const waits = host !== undefined && !ended(operation) && operation.command !== undefined && !online(host);
+  return renderOperation(
+    operation,
+    host?.name ?? 'none',
+    waits ? `Waiting for host ${host.name}, ${offlineSince(host)}` : undefined,
+  );
+}
+
+/** The operations of a project that can still be read, newest first. */
+export async function listOperations(ports: Ports, project: string): Promise<Operation[]> {
+  const pages = await Promise.all(keys.operations(project).map((pk) => queryAll<OperationRecord>(ports.records, pk)));
+  const all = pages.flat().filter((stored) => live(stored, ports.clock.now()));
+  const ids = new Set(all.flatMap(({ data }) => data.host ?? []));
+  const hosts = new Map<string, HostRecord>();
+  for (const stored of await Promise.all([...ids].map((id) => hostById(ports.records, id)))) {
+    if (stored !== undefined) hosts.set(stored.data.id, stored.data);
+  }
+  return all
+    .toSorted((a, b) => b.data.createdAt - a.data.createdAt)
+    .map(({ data }) => render(data, hosts.get(data.host ?? '')));
+}
+
+/** The operation once it has ended, or as it is after `timeoutMs` ({@link MAX_WAIT_MS} at most). */
+export async function waitForOperation(
+  ports: Ports,
+  project: string,
+  id: string,
+  timeoutMs: number,
+): Promise<Operation> {
+  const until = ports.clock.now() + Math.min(timeoutMs, MAX_WAIT_MS);
+  let wait = POLL_FIRST_MS;
+  for (;;) {
+    const { data } = await load(ports, project, id);
+    if (ended(data) || ports.clock.now() >= until) return getOperation(ports, project, id);
+    await ports.clock.sleep(wait);
+    wait = Math.min(wait * 1.5, POLL_MAX_MS);
+  }
+}
+
+/** Progress of an operation that is under way; may be lost. */
+export async function noteProgress(ports: Ports, command: string, text: string): Promise<void> {
+  const found = await commandById(ports, command);
+  if (found === undefined) return;
+  const { project, operation } = found.entry.data;
+  const { value, effects } = await decide(
+    ports,
+    () => ports.records.get<OperationRecord>(keys.operation(project, operation)),
+    (stored) => {
+      if (stored === undefined || ended(stored.data)) return nothing(undefined);
+      const data = {
+        ...stored.data,
+        updatedAt: ports.clock.now(),
+        metadata: { ...stored.data.metadata, download_progress: text },
+      };
+      return {
+        writes: [{ op: 'put', key: keys.operation(project, operation), data, when: { rev: stored.rev } }],
+        effects: [operationEvent(data, 'none')],
+        value: data,
+      };
+    },
+  );
+  if (value !== undefined) await perform(ports, effects);
+}
+
+/**
+ * Cancels an operation: what waits in the outbox is taken out, a command already with its host is called back, best effort.
+ * @throws FairleadError `not_found`, or `wrong_state` when it has ended.
+ */
+export async function cancelOperation(ports: Ports, project: string, id: string): Promise<void> {
+  await abandon(ports, project, id, { status: STATUS.cancelled, error: 'Operation cancelled', refuseEnded: true });
+}
+
+/** Fails an operation whose time is over. */
+export async function expireOperation(ports: Ports, project: string, id: string): Promise<void> {
+  const stored = await ports.records.get<OperationRecord>(keys.operation(project, id));
+  const host = stored?.data.host === undefined ? undefined : await hostById(ports.records, stored.data.host);
+  const why =
+    host && !online(host.data)
+      ? `host ${host.data.name} is ${offlineSince(host.data)}`
+      : 'nothing was heard of it in time';
+  await abandon(ports, project, id, {
+    status: STATUS.failure,
+    error: `Gave up: ${why}. Nothing was changed; try again.`,
+    refuseEnded: false,
+  });
+}
+
+interface Abandonment {
+  readonly status: 400 | 401;
+  readonly error: string;
+  readonly refuseEnded: boolean;
+}
+
+async function abandon(ports: Ports, project: string, id: string, how: Abandonment): Promise<void> {
+  const { value, effects } = await decide(
+    ports,
+    () => loadForAbandon(ports, project, id),
+    (state) => planAbandon(state, how, ports.clock.now()),
+  );
+  await perform(ports, effects);
+  if (value.recall !== undefined) {
+    await ports.links.post(value.recall.connection, { t: 'cancel', id: value.recall.command });
+  }
+}
+
+interface AbandonState {
+  readonly operation: Stored<OperationRecord>;
+  readonly host?: HostRecord | undefined;
+  readonly command?: { readonly host: string; readonly entry: Stored<OutboxEntry> } | undefined;
+  readonly instance?: Stored<InstanceRecord> | undefined;
+}
+
+async function loadForAbandon(ports: Ports, project: string, id: string): Promise<AbandonState> {
+  const operation = await load(ports, project, id);
+  const { host, command, instance } = operation.data;
+  return {
+    operation,
+    host: host === undefined ? undefined : (await hostById(ports.records, host))?.data,
+    command: command === undefined ? undefined : await commandById(ports, command),
+    instance: instance === undefined ? undefined : await ports.records.get(keys.instance(project, instance)),
+  };
+}
+
+type Recall = { readonly connection: string; readonly command: string } | undefined;
+
+/** Pure: what abandoning an operation changes. A command that reached its host cannot be taken back for sure, so the lock of its instance stays until the host answered. */
+export function planAbandon(state: AbandonState, how: Abandonment, now: number): Decision<{ recall: Recall }> {
+  const { operation, host, command, instance } = state;
+  if (ended(operation.data)) {
+    if (!how.refuseEnded) return nothing({ recall: undefined });
+    throw new FairleadError('wrong_state', 'The operation has ended already; there is nothing to cancel.');
+  }
+  const sent = command?.entry.data.sentTo !== undefined;
+  if (sent && how.refuseEnded) {
+    const connection = host?.connection;
+    if (connection === undefined)
+      throw new FairleadError(
+        'wrong_state',
+        `Host ${host?.name ?? ''} has the command already and is offline; the outcome will be known when it is back.`,
+      );
+    return nothing({ recall: { connection, command: command?.entry.data.id ?? '' } });
+  }
+  const end = endOperation(operation.data, operation.rev, now, how);
+  return {
+    writes: [
+      end.write,
+      ...(command ? dequeueCommand(command.host, command.entry) : []),
+      ...(instance ? instanceAfterAbandon(instance, operation.data) : []),
+    ],
+    effects: [operationEvent(end.operation, host?.name ?? 'none')],
+    value: { recall: undefined },
+  };
+}
