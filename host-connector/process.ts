@@ -41,11 +41,11 @@ export interface PipedChild {
   readonly stdin: Writable;
   readonly stdout: Readable;
   /** What it wrote to stderr so far, bounded. */
-  stderr(): string;
+  readonly stderr: () => string;
   /** Resolves when the program exited; never rejects. */
   readonly exited: Promise<Exit>;
   /** Ends the program and everything in its process group at once. */
-  kill(): void;
+  readonly kill: () => void;
 }
 
 const ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C', HOME: '/' } as const;
