@@ -1,0 +1,161 @@
+import { FairleadError, messageOf } from '#shared/errors.ts';
+import { READ_ONLY, type HostCommand } from '#shared/link/commands.ts';
+import { toWire, type DownFrame } from '#shared/link/frames.ts';
+import type { LinkLine } from '../link/connection.ts';
+import type { Pump } from '../link/pump.ts';
+import type { Spool } from '../link/spool.ts';
+import type { Asks } from './asks.ts';
+import type { Context, Done, Executor, Executors } from './executor.ts';
+import type { Host } from './host.ts';
+import type { Journal, Outcome } from './journal.ts';
+import { Lane, Serial } from './lanes.ts';
+
+/** Commands that change instances, at a time and waiting. */
+export const MAX_WORK = 8;
+export const MAX_WORK_WAITING = 512;
+/** Read-only commands, likewise. */
+export const MAX_LOOKS = 16;
+export const MAX_LOOKS_WAITING = 256;
+/** Commands run inside instances at a time. */
+export const MAX_SESSIONS = 64;
+
+export type CommandFrame = Extract<DownFrame, { t: 'cmd' }>;
+
+export interface DispatchParts {
+  readonly host: Host;
+  readonly journal: Journal;
+  readonly spool: Spool;
+  readonly pump: Pick<Pump, 'more'>;
+  readonly asks: Asks;
+  readonly executors: Executors;
+  /** The control plane's clock, milliseconds since 1970: command expiry is its word. */
+  readonly cloudNow: () => number;
+}
+
+/**
+ * Runs commands so that each acts at most once, however often it comes: looked up in the journal, begun there before it acts, its outcome
+ * kept there and in the spool. One instance has one command at a time; sessions and looks do not queue behind them.
+ */
+export class Dispatcher {
+  readonly #parts: DispatchParts;
+  readonly #running = new Map<string, AbortController>();
+  readonly #serial = new Serial();
+  readonly #work = new Lane(MAX_WORK, MAX_WORK_WAITING);
+  readonly #looks = new Lane(MAX_LOOKS, MAX_LOOKS_WAITING);
+  readonly #sessions = new Lane(MAX_SESSIONS, 0);
+
+  constructor(parts: DispatchParts) {
+    this.#parts = parts;
+  }
+
+  /** Commands that change something, under way or waiting. */
+  get load(): number {
+    return this.#work.load;
+  }
+
+  /** Takes a command. Never rejects: whatever happens becomes its result. */
+  async command(frame: CommandFrame, line: LinkLine): Promise<void> {
+    const { id, cmd } = frame;
+    if (this.#running.has(id)) return;
+    if (READ_ONLY.has(cmd.kind)) return this.#look(frame, line);
+    const known = this.#parts.journal.lookup(id);
+    if (known === 'begun') return;
+    if (known) return this.#tell(id, known);
+    if (frame.expires <= this.#parts.cloudNow()) return this.#tell(id, this.#failed(expired(cmd)));
+    const stop = new AbortController();
+    this.#running.set(id, stop);
+    try {
+      this.#tell(id, await this.#place(cmd, () => this.#act(frame, line, stop.signal)));
+    } catch (error) {
+      // Only a queue that is full: the command did not act, so nothing is journalled.
+      this.#tell(id, this.#failed(error));
+    } finally {
+      this.#running.delete(id);
+    }
+  }
+
+  /** Asks a command to stop; it ends with its own result. */
+  cancel(id: string): void {
+    this.#running.get(id)?.abort(new FairleadError('cancelled', 'The operation was cancelled.'));
+  }
+
+  /** Asks all commands to stop, because the connector does. What they leave undone is settled at the next start. */
+  stop(): void {
+    for (const running of this.#running.values()) {
+      running.abort(new FairleadError('cancelled', 'The connector of this host was stopped. Try again.'));
+    }
+  }
+
+  /** Where a command has to queue. */
+  #place<T>(cmd: HostCommand, task: () => Promise<T>): Promise<T> {
+    if (cmd.kind === 'exec') return this.#sessions.run(task);
+    return this.#serial.run(instanceOf(cmd), () => this.#work.run(task));
+  }
+
+  async #act(frame: CommandFrame, line: LinkLine, signal: AbortSignal): Promise<Outcome> {
+    const { id, cmd } = frame;
+    if (signal.aborted) return this.#failed(signal.reason);
+    this.#parts.journal.begin(id, cmd);
+    const outcome = await this.#outcome(frame, line, signal);
+    this.#parts.journal.finish(id, outcome);
+    return outcome;
+  }
+
+  async #look(frame: CommandFrame, line: LinkLine): Promise<void> {
+    let outcome: Outcome;
+    try {
+      outcome = await this.#looks.run(() => this.#outcome(frame, line, new AbortController().signal));
+    } catch (error) {
+      outcome = this.#failed(error);
+    }
+    line.send(this.#parts.spool.passing(frame.id, outcome));
+  }
+
+  async #outcome({ id, cmd }: CommandFrame, line: LinkLine, signal: AbortSignal): Promise<Outcome> {
+    const context: Context = {
+      id,
+      signal,
+      line,
+      progress: (text, percent) => line.send({ t: 'progress', id, text, ...(percent !== undefined && { percent }) }),
+      locate: (fingerprint) => this.#parts.asks.locate(id, fingerprint, signal),
+    };
+    try {
+      const { seq, result } = await this.#execute(cmd, context);
+      return { ok: true, seq, result };
+    } catch (error) {
+      return this.#failed(error);
+    }
+  }
+
+  #execute(cmd: HostCommand, context: Context): Promise<Done> {
+    // The table has for each kind an executor of that kind; the compiler cannot follow the pair.
+    const execute = this.#parts.executors[cmd.kind] as Executor<HostCommand['kind']>;
+    return execute(cmd, context, this.#parts.host);
+  }
+
+  #failed(error: unknown): Outcome {
+    if (!(error instanceof FairleadError)) {
+      const stack = error instanceof Error ? error.stack : undefined;
+      this.#parts.host.log('error', `a command failed in an unexpected way: ${stack ?? messageOf(error)}`);
+    }
+    const known = error instanceof FairleadError ? error : new FairleadError('host_failed', messageOf(error));
+    return { ok: false, seq: this.#parts.host.observer.next(), error: toWire(known) };
+  }
+
+  #tell(id: string, outcome: Outcome): void {
+    this.#parts.spool.result(id, outcome);
+    this.#parts.pump.more();
+  }
+}
+
+function instanceOf(cmd: HostCommand): string {
+  if ('instance' in cmd) return cmd.instance.id;
+  return 'id' in cmd ? cmd.id : 'host';
+}
+
+function expired(cmd: HostCommand): FairleadError {
+  return new FairleadError(
+    'timed_out',
+    `The ${cmd.kind} reached this host after it had expired, so nothing was done. Try again.`,
+  );
+}

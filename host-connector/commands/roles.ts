@@ -1,0 +1,137 @@
+import { readdir, rmdir, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+
+import { FairleadError } from '#shared/errors.ts';
+import { instanceSpec, type InstanceSpec } from '#shared/link/commands.ts';
+import { isMissing, readIfThere, removeDurably, writeDurably } from '../durable.ts';
+import type { HostPaths } from '../host/paths.ts';
+
+/**
+ * What this host is to an instance, on disk before the act it announces (security.md §4.1): it starts a container only as its `owner`,
+ * and obeys only commands of the epoch it knows.
+ */
+const role = z.object({
+  version: z.literal(1),
+  role: z.literal('owner'),
+  /** False while the instance is being made: after a crash such a one is swept away. */
+  ready: z.boolean(),
+  /** The power state to come back to after a reboot of the host. */
+  power: z.enum(['on', 'off']),
+  spec: instanceSpec,
+});
+export type Role = z.infer<typeof role>;
+
+/** The role files of all instances here, read once and kept. */
+export class Roles {
+  readonly #paths: HostPaths;
+  readonly #roles: Map<string, Role>;
+
+  private constructor(paths: HostPaths, roles: Map<string, Role>) {
+    this.#paths = paths;
+    this.#roles = roles;
+  }
+
+  /** Reads what is there. Folders without a role file are not ours to judge. @throws FairleadError `internal` for a damaged file */
+  static async open(paths: HostPaths): Promise<Roles> {
+    const roles = new Map<string, Role>();
+    for (const id of await namesIn(paths.lxcpath)) {
+      if (!z.uuid().safeParse(id).success) continue;
+      const path = paths.instance(id).role;
+      const text = await readIfThere(path);
+      if (text !== undefined) roles.set(id, parse(path, text));
+    }
+    return new Roles(paths, roles);
+  }
+
+  /** All of them, by id. */
+  all(): Role[] {
+    return [...this.#roles.values()];
+  }
+
+  find(id: string): Role | undefined {
+    return this.#roles.get(id);
+  }
+
+  /**
+   * The role of an instance that a command of `epoch` is about.
+   * @throws FairleadError `not_found`; `stale` when the command belongs to another time than this host's copy
+   */
+  require(id: string, epoch?: number): Role {
+    const found = this.#roles.get(id);
+    if (!found)
+      throw new FairleadError(
+        'not_found',
+        'This host does not hold the instance. Look where it is now, and try again.',
+      );
+    if (epoch === undefined || epoch === found.spec.epoch) return found;
+    throw new FairleadError(
+      'stale',
+      `The command is for epoch ${epoch} of "${found.spec.name}", this host holds epoch ${found.spec.epoch}: the instance has moved meanwhile. Look where it is now, and try again.`,
+    );
+  }
+
+  /** Writes a role; on disk when it resolves. */
+  async put(next: Role): Promise<Role> {
+    await writeDurably(this.#paths.instance(next.spec.id).role, `${JSON.stringify(next, null, 2)}\n`);
+    this.#roles.set(next.spec.id, next);
+    return next;
+  }
+
+  /** Notes the power state to come back to. */
+  async power(id: string, power: Role['power']): Promise<void> {
+    const present = this.#roles.get(id);
+    if (present && present.power !== power) await this.put({ ...present, power });
+  }
+
+  /**
+   * Removes the role and the instance's own folder with the files in it, but no folder: what storage left mounted or unremoved
+   * must not be deleted by accident.
+   * @throws FairleadError `host_failed` when something is left
+   */
+  async remove(id: string): Promise<void> {
+    const { dir, role } = this.#paths.instance(id);
+    for (const name of await namesIn(dir, 'file')) if (join(dir, name) !== role) await unlink(join(dir, name));
+    await removeDurably(role);
+    this.#roles.delete(id);
+    try {
+      await rmdir(dir);
+    } catch (cause) {
+      if (isMissing(cause)) return;
+      throw new FairleadError(
+        'host_failed',
+        `${dir} is not empty after its instance was removed. Look what is in it, and remove it.`,
+        {
+          cause,
+        },
+      );
+    }
+  }
+}
+
+function parse(path: string, text: string): Role {
+  try {
+    return role.parse(JSON.parse(text));
+  } catch (cause) {
+    throw new FairleadError(
+      'internal',
+      `${path} is damaged, so the connector does not know which instance this is and starts nothing. Restore the file, or move the folder away to forget the instance.`,
+      { cause },
+    );
+  }
+}
+
+async function namesIn(path: string, kind: 'file' | 'folder' = 'folder'): Promise<string[]> {
+  try {
+    const entries = await readdir(path, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory() === (kind === 'folder')).map((entry) => entry.name);
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw error;
+  }
+}
+
+/** A role for an instance that is about to be made. */
+export function newRole(spec: InstanceSpec): Role {
+  return { version: 1, role: 'owner', ready: false, power: 'off', spec };
+}

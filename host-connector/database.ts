@@ -1,0 +1,87 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+
+import { FairleadError } from '#shared/errors.ts';
+
+const VERSION = 1;
+
+const SCHEMA = `
+  CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+  CREATE TABLE command (
+    id TEXT PRIMARY KEY, at INTEGER NOT NULL, command TEXT NOT NULL, outcome TEXT
+  ) STRICT;
+  CREATE INDEX command_at ON command (at);
+  CREATE TABLE spool (n INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, frame TEXT NOT NULL) STRICT;
+`;
+
+/**
+ * Opens `<stateDir>/journal.db`: what the host did, and what it has yet to tell. Every commit is on disk before it returns.
+ * @throws FairleadError `internal` when a newer connector wrote the file
+ */
+export function openDatabase(stateDir: string): DatabaseSync {
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  const path = join(stateDir, 'journal.db');
+  const db = new DatabaseSync(path);
+  db.exec(
+    'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; PRAGMA cache_size = -512;',
+  );
+  const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0);
+  if (version > VERSION) {
+    db.close();
+    throw new FairleadError(
+      'internal',
+      `${path} was written by a newer connector (format ${version}, this one knows ${VERSION}). Install that version again.`,
+    );
+  }
+  if (version === 0) {
+    transact(db, () => {
+      db.exec(SCHEMA);
+      db.exec(`PRAGMA user_version = ${VERSION}`);
+    });
+  }
+  return db;
+}
+
+/** Runs `work` in one transaction: all of it is kept, or nothing. */
+export function transact<T>(db: DatabaseSync, work: () => T): T {
+  db.exec('BEGIN IMMEDIATE');
+  try {
+    const result = work();
+    db.exec('COMMIT');
+    return result;
+  } catch (error) {
+    db.exec('ROLLBACK');
+    throw error;
+  }
+}
+
+/** Numbers reserved on disk at once, so that counting is not a disk write each time. A crash skips the rest of a block. */
+const COUNTER_BLOCK = 256;
+
+/** A number that only grows, also over crashes: 1, 2, 3, ... with gaps. */
+export class Counter {
+  readonly #db: DatabaseSync;
+  readonly #name: string;
+  #next: number;
+  #reserved: number;
+
+  constructor(db: DatabaseSync, name: string) {
+    this.#db = db;
+    this.#name = name;
+    const row = db.prepare('SELECT value FROM counter WHERE name = ?').get(name);
+    this.#reserved = Number(row?.['value'] ?? 0);
+    this.#next = this.#reserved + 1;
+  }
+
+  next(): number {
+    if (this.#next > this.#reserved) {
+      const reserved = this.#next + COUNTER_BLOCK - 1;
+      this.#db
+        .prepare('INSERT INTO counter VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value')
+        .run(this.#name, reserved);
+      this.#reserved = reserved;
+    }
+    return this.#next++;
+  }
+}

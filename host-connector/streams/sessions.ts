@@ -1,0 +1,108 @@
+import { FairleadError } from '#shared/errors.ts';
+import { Channel, type ChannelWorld } from '#shared/link/channel.ts';
+import type { DownFrame, StreamWireFrame } from '#shared/link/frames.ts';
+import { LINGER_MS } from '#shared/link/stream/stream.ts';
+import type { LinkLine } from '../link/connection.ts';
+import type { Session } from '../lxc/attach.ts';
+import { Exec } from './exec.ts';
+
+/** A client that is silent for this long after its command ended is not waited for. */
+const SILENT_MS = 60_000;
+
+/** Where a stream begins: its id, the host's ticket, and the connection both came on. */
+export interface StreamStart {
+  readonly id: string;
+  readonly ticket: string;
+  readonly line: LinkLine;
+  /** Aborted: the command is hung up. */
+  readonly signal: AbortSignal;
+}
+
+interface Live {
+  readonly channel: Channel;
+  line: LinkLine;
+  heardAt: number;
+}
+
+/** The streams of this host: frames in, frames out, by stream id. */
+export class Sessions {
+  readonly #world: ChannelWorld;
+  readonly #live = new Map<string, Live>();
+
+  constructor(world: ChannelWorld) {
+    this.#world = world;
+  }
+
+  /**
+   * Opens the host's end, starts the command, and resolves with its exit code when the command and its output have ended. When the
+   * client is gone for good the command is hung up.
+   * @throws FairleadError of `start`; the stream is then reset with its reason
+   */
+  async run({ id, ticket, line, signal }: StreamStart, start: () => Promise<Session>): Promise<number> {
+    if (this.#live.has(id)) throw new FairleadError('conflict', 'This session is open already.');
+    const exec = new Exec(this.#world);
+    const channel = new Channel({ id, ticket, send: sender(line), world: this.#world, listener: exec.listener });
+    const live: Live = { channel, line, heardAt: this.#world.now() };
+    this.#live.set(id, live);
+    const hangUp = (): void => channel.reset('cancelled', 'the session was ended from outside');
+    signal.addEventListener('abort', hangUp, { once: true });
+    try {
+      const code = await exec.run(channel, start);
+      await this.#farewell(live, exec.closed);
+      return code;
+    } finally {
+      signal.removeEventListener('abort', hangUp);
+      // A little longer in the map: the client's last frames want their acknowledgement repeated.
+      this.#world.schedule(LINGER_MS + 1_000, () => this.#live.delete(id));
+    }
+  }
+
+  /** Takes a stream's frame. One of a stream that is not here is told so once, by a reset. */
+  frame(frame: StreamWireFrame): void {
+    const live = this.#live.get(frame.s);
+    if (!live) return;
+    live.heardAt = this.#world.now();
+    live.channel.receive(frame);
+  }
+
+  /** The edge says that a stream's client is gone. */
+  gone({ s }: Extract<DownFrame, { t: 'gone' }>): void {
+    this.#live.get(s)?.channel.gone();
+  }
+
+  /** New tickets, for the connection they came on. */
+  resume({ streams }: Extract<DownFrame, { t: 'resume' }>, line: LinkLine): void {
+    for (const { s, g } of streams) {
+      const live = this.#live.get(s);
+      if (!live) continue;
+      live.line = line;
+      live.channel.resume(g, sender(line));
+    }
+  }
+
+  /** A connection is gone, and with it the tickets that were sealed for it. */
+  lineClosed(line: LinkLine): void {
+    for (const live of this.#live.values()) if (live.line === line) live.channel.disconnected();
+  }
+
+  /** Sessions whose command runs. */
+  get open(): number {
+    return [...this.#live.values()].filter(({ channel }) => channel.isOpen).length;
+  }
+
+  /** Waits until the client has taken everything, as long as it shows signs of life. */
+  #farewell(live: Live, closed: Promise<void>): Promise<void> {
+    live.heardAt = this.#world.now();
+    const watch = (): void => {
+      const left = live.heardAt + SILENT_MS - this.#world.now();
+      if (left <= 0) live.channel.reset('stalled', 'the client is silent');
+      else cancel = this.#world.schedule(left, watch);
+    };
+    let cancel = this.#world.schedule(SILENT_MS, watch);
+    return closed.finally(() => cancel());
+  }
+}
+
+function sender(line: LinkLine): (frame: StreamWireFrame) => void {
+  return (frame) => line.send(frame);
+}
