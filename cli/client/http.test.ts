@@ -1,0 +1,96 @@
+import { describe, expect, it } from 'vitest';
+
+import { isFairleadError } from '#shared/errors.ts';
+import { notFound, ok, operation, started, TestServer, TOKEN } from '../testing/server.ts';
+import { ControlPlane, url } from './http.ts';
+import { agentFor } from './pinned.ts';
+import type { Settings } from './settings.ts';
+
+function connect(settings: Settings): ControlPlane & Disposable {
+  const api = new ControlPlane(settings, agentFor(settings.fingerprint));
+  return Object.assign(api, { [Symbol.dispose]: () => api.close() });
+}
+
+describe('ControlPlane', () => {
+  it('sends the token, and takes the answer out of its envelope', async () => {
+    await using server = await TestServer.start({
+      'PUT /1.0/profiles/p1': () => ok({ a: 1 }, { etag: 'e2', date: 'Fri, 20 Nov 2026 20:00:00 GMT' }),
+    });
+    using api = connect(server.settings);
+    const sending = { query: { target: 'foo', none: undefined }, body: { config: {} }, etag: 'e1' };
+    const answer = await api.call('PUT', url`/1.0/profiles/${'p1'}`, sending);
+
+    expect(answer).toEqual({ metadata: { a: 1 }, async: false, etag: 'e2', date: Date.parse('2026-11-20T20:00:00Z') });
+    expect(server.seen[0]).toMatchObject({ query: { target: 'foo' }, body: { config: {} } });
+    expect(server.seen[0]?.headers).toMatchObject({ authorization: `Bearer ${TOKEN}`, 'if-match': 'e1' });
+  });
+
+  it('escapes names', async () => {
+    await using server = await TestServer.start();
+    using api = connect(server.settings);
+    await expect(api.get(url`/1.0/images/aliases/${'a/b?c'}`)).rejects.toThrow('/1.0/images/aliases/a%2Fb%3Fc');
+  });
+
+  it("passes on the server's own sentence with the usual code of the status", async () => {
+    await using server = await TestServer.start({ 'GET /1.0/instances/c1': () => notFound('Instance not found') });
+    using api = connect(server.settings);
+    const error = await api.get('/1.0/instances/c1').catch((reason: unknown) => reason);
+    expect(isFairleadError(error, 'not_found')).toBe(true);
+    expect(error).toMatchObject({ message: 'Instance not found' });
+  });
+
+  it('answers the operation a request started, and refuses to go on without one', async () => {
+    await using server = await TestServer.start({
+      'POST /1.0/instances': () => started(operation()),
+      'POST /1.0/images': () => ok({}),
+    });
+    using api = connect(server.settings);
+    expect(await api.start('POST', '/1.0/instances', { body: {} })).toEqual(operation());
+    await expect(api.start('POST', '/1.0/images')).rejects.toThrow(/without an operation/);
+  });
+
+  it('knows when it talks to something else', async () => {
+    await using server = await TestServer.start({
+      'GET /1.0': () => ({ status: 502, body: '<html>Bad Gateway</html>' }),
+    });
+    using api = connect(server.settings);
+    await expect(api.get('/1.0')).rejects.toThrow(/answered "502 Bad Gateway".*Is the address right/);
+  });
+
+  it('says where it wanted to go, where that was set, and what to do, when nobody is there', async () => {
+    const gone = await TestServer.start();
+    const { settings } = gone;
+    await gone[Symbol.asyncDispose]();
+    using api = connect(settings);
+    const error = await api.get('/1.0').catch((reason: unknown) => reason);
+    expect(isFairleadError(error, 'unavailable')).toBe(true);
+    expect(String(error)).toContain(
+      `Can not reach the control plane at ${settings.url} (from the test): connect ECONNREFUSED`,
+    );
+    expect(String(error)).toContain('start one with: fairlead up');
+  });
+
+  it('sends nothing to a server with another certificate', async () => {
+    await using server = await TestServer.start({ 'GET /1.0': () => ok({}) });
+    using api = connect({ ...server.settings, fingerprint: '0'.repeat(64) });
+    const error = await api.get('/1.0').catch((reason: unknown) => reason);
+    expect(isFairleadError(error, 'wrong_server')).toBe(true);
+    expect(server.seen).toEqual([]);
+  });
+
+  it('trusts no self-signed certificate without a fingerprint', async () => {
+    await using server = await TestServer.start({ 'GET /1.0': () => ok({}) });
+    const { fingerprint: _, ...settings } = server.settings;
+    using api = connect(settings);
+    await expect(api.get('/1.0')).rejects.toThrow(/self-signed certificate/);
+    expect(server.seen).toEqual([]);
+  });
+
+  it('uses one connection for requests that follow each other', async () => {
+    await using server = await TestServer.start({ 'GET /1.0': () => ok({}) });
+    using api = connect(server.settings);
+    await api.get('/1.0');
+    await api.get('/1.0');
+    expect(server.connections).toBe(1);
+  });
+});

@@ -1,0 +1,220 @@
+import { randomUUID } from 'node:crypto';
+
+import { WebSocket } from 'ws';
+
+import { FairleadError } from '#shared/errors.ts';
+import { Channel, type ChannelListener, type ChannelWorld } from '#shared/link/channel.ts';
+import { decodeDown, encodeFrame, fromWire, type DownFrame, type UpFrame } from '#shared/link/frames.ts';
+import {
+  BACKOFF_MAX_MS,
+  BACKOFF_MIN_MS,
+  HANDSHAKE_MS,
+  LIVENESS_MS,
+  MAX_FRAME_BYTES,
+  PROTOCOL_VERSION,
+} from '#shared/link/limits.ts';
+import type { ControlPlane } from './http.ts';
+
+const LINK_PATH = '/1.0/fleet/link';
+
+export interface LinkWorld extends ChannelWorld {
+  /** 0 ≤ x < 1. */
+  random(): number;
+}
+
+interface Attaching {
+  readonly frame: Extract<UpFrame, { t: 'attach' }>;
+  readonly settle: { resolve: (channel: Channel) => void; reject: (error: unknown) => void };
+  readonly listener: ChannelListener;
+}
+
+/**
+ * The client's end of the link (shared/link/PROTOCOL.md), for one stream. A connection that is cut is dialled again, with the same boot id,
+ * for as long as the stream waits; the edge answers with `resume` and the stream goes on where it was.
+ */
+export class Link {
+  readonly #api: ControlPlane;
+  readonly #world: LinkWorld;
+  readonly #boot = randomUUID();
+  #socket: WebSocket | undefined;
+  #attaching: Attaching | undefined;
+  #channel: Channel | undefined;
+  #closed = false;
+  #attempt = 0;
+  #cancelBeat: (() => void) | undefined;
+  #cancelDeadline: (() => void) | undefined;
+  #flushed: Promise<void> = Promise.resolve();
+
+  constructor(api: ControlPlane, world: LinkWorld) {
+    this.#api = api;
+    this.#world = world;
+  }
+
+  /**
+   * Connects and spends an operation's one-use secrets on a stream. `listener` is told of everything that comes.
+   * @throws FairleadError when the edge can not be reached or refuses
+   */
+  async attach(operation: string, secrets: Record<string, string>, listener: ChannelListener): Promise<Channel> {
+    await this.#connect();
+    const { promise, ...settle } = Promise.withResolvers<Channel>();
+    this.#attaching = { frame: { t: 'attach', id: randomUUID(), op: operation, secrets }, settle, listener };
+    this.#send(this.#attaching.frame);
+    return await promise;
+  }
+
+  /** Hands what is queued to the operating system, then lets go of the connection. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#quiet();
+    await this.#flushed;
+    this.#socket?.close();
+  }
+
+  /** One connection, up to `welcome`. */
+  #connect(): Promise<void> {
+    const { url, agent, headers } = this.#api.socket(LINK_PATH);
+    const socket = new WebSocket(url, {
+      agent,
+      headers,
+      maxPayload: 2 * MAX_FRAME_BYTES,
+      handshakeTimeout: HANDSHAKE_MS,
+      perMessageDeflate: false,
+    });
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    let failure: unknown;
+    this.#socket = socket;
+    socket.on('open', () => this.#send({ t: 'hello', v: PROTOCOL_VERSION, boot: this.#boot }));
+    socket.on('message', (data: Buffer) => {
+      if (socket !== this.#socket) return;
+      try {
+        const frame = decodeDown(data.toString());
+        this.#alive();
+        if (frame.t === 'welcome') this.#welcomed(frame.heartbeatMs, resolve);
+        else this.#receive(frame);
+      } catch (error) {
+        this.#fail(error);
+      }
+    });
+    socket.on('error', (error) => (failure = error));
+    socket.on('close', () => {
+      reject(this.#api.unreachable(failure ?? new Error('the link was closed before it was ready')));
+      if (socket === this.#socket) this.#lost();
+    });
+    return promise;
+  }
+
+  #welcomed(heartbeatMs: number, ready: () => void): void {
+    this.#attempt = 0;
+    const beat = () => {
+      this.#cancelBeat = this.#world.schedule(heartbeatMs, () => {
+        this.#send({ t: 'hb' });
+        beat();
+      });
+    };
+    this.#cancelBeat?.();
+    beat();
+    ready();
+    // An attach that a cut swallowed; if it was taken, the edge refuses this one or resumes the stream.
+    if (this.#attaching) this.#send(this.#attaching.frame);
+  }
+
+  #receive(frame: DownFrame): void {
+    switch (frame.t) {
+      case 'attached':
+        if (frame.id === this.#attaching?.frame.id) this.#attached(frame.s, frame.g);
+        return;
+      case 'refused':
+        if (frame.id === this.#attaching?.frame.id) this.#fail(fromWire(frame.error));
+        return;
+      case 'resume':
+        return frame.streams.forEach(({ s, g }) => this.#resume(s, g));
+      case 'gone':
+        if (frame.s === this.#channel?.id) this.#channel.gone();
+        return;
+      case 'd':
+      case 'a':
+      case 'rst':
+        if (frame.s === this.#channel?.id) this.#channel.receive(frame);
+        return;
+      case 'drain':
+        return this.#socket?.close();
+      case 'bye':
+        return this.#fail(fromWire(frame.error));
+      case 'welcome':
+      case 'hb':
+      case 'publish':
+      // What follows is for hosts only.
+      case 'cmd':
+      case 'cancel':
+      case 'got':
+      case 'answer':
+      case 'report-now':
+        return;
+    }
+  }
+
+  #attached(id: string, ticket: string): void {
+    if (!this.#attaching) return;
+    const { settle, listener } = this.#attaching;
+    this.#attaching = undefined;
+    this.#channel = new Channel({ id, ticket, send: (frame) => this.#send(frame), world: this.#world, listener });
+    settle.resolve(this.#channel);
+  }
+
+  #resume(id: string, ticket: string): void {
+    if (id === this.#channel?.id) this.#channel.resume(ticket, (frame) => this.#send(frame));
+    // Our attach was taken, but the cut swallowed its answer; a link has one stream.
+    else if (!this.#channel) this.#attached(id, ticket);
+  }
+
+  #lost(): void {
+    this.#quiet();
+    this.#channel?.disconnected();
+    if (!this.#wanted) return;
+    const most = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** this.#attempt);
+    this.#attempt += 1;
+    this.#world.schedule(this.#world.random() * most, () => {
+      if (!this.#wanted) return;
+      // Failing, it comes here again; the stream's grace ends it.
+      this.#connect().catch((error: unknown) => {
+        if (!this.#channel) this.#fail(error);
+      });
+    });
+  }
+
+  get #wanted(): boolean {
+    return !this.#closed && (this.#attaching !== undefined || this.#channel?.isOpen === true);
+  }
+
+  /** Nothing will come of this link: whoever waits is told why. */
+  #fail(error: unknown): void {
+    const { message } = error instanceof Error ? error : new FairleadError('protocol', String(error));
+    this.#attaching?.settle.reject(error);
+    this.#attaching = undefined;
+    this.#channel?.reset('failed', message.slice(0, 1000));
+  }
+
+  #send(frame: UpFrame): void {
+    const socket = this.#socket;
+    // What a closed connection swallows, the stream sends again.
+    if (socket?.readyState !== WebSocket.OPEN) return;
+    this.#flushed = new Promise((resolve) => socket.send(encodeFrame(frame), () => resolve()));
+    if (frame.t !== 'a' && frame.t !== 'rst') this.#expectAnswer(socket);
+  }
+
+  /** All frames but acknowledgements are answered; a socket that stays silent is dead, whatever TCP says. */
+  #expectAnswer(socket: WebSocket): void {
+    this.#cancelDeadline ??= this.#world.schedule(LIVENESS_MS, () => socket.terminate());
+  }
+
+  #alive(): void {
+    this.#cancelDeadline?.();
+    this.#cancelDeadline = undefined;
+  }
+
+  #quiet(): void {
+    this.#alive();
+    this.#cancelBeat?.();
+    this.#cancelBeat = undefined;
+  }
+}

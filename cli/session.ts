@@ -1,0 +1,66 @@
+import { readFileSync } from 'node:fs';
+
+import type { Operation } from '#shared/lxd/operation.ts';
+import { agentFor } from './client/pinned.ts';
+import { ControlPlane } from './client/http.ts';
+import { findSettings, type Settings } from './client/settings.ts';
+import { follow } from './follow.ts';
+import type { Io } from './io.ts';
+
+/** One run of the command: its surroundings, and the control plane once a verb asks for it. */
+export class Session {
+  readonly io: Io;
+  /** `--data`, when given. */
+  dataDir: string | undefined;
+  /** What the process ends with when a verb did not throw: `exec` sets the code of its command. */
+  exitCode = 0;
+  #api: ControlPlane | undefined;
+
+  constructor(io: Io) {
+    this.io = io;
+  }
+
+  /** @throws FairleadError when no control plane is set up */
+  get settings(): Settings {
+    return findSettings(this.dataDir, { env: this.io.env, home: this.io.home, read: readIfThere });
+  }
+
+  get api(): ControlPlane {
+    if (!this.#api) {
+      const settings = this.settings;
+      this.#api = new ControlPlane(settings, agentFor(settings.fingerprint));
+    }
+    return this.#api;
+  }
+
+  /** Text for the standard output, as it is. */
+  print(text: string): void {
+    this.io.stdout.write(text);
+  }
+
+  /** A line for people, not for pipes. */
+  note(line: string): void {
+    this.io.stderr.write(`${line}\n`);
+  }
+
+  /**
+   * Waits for an operation, with progress and Ctrl-C.
+   * @throws FairleadError with the operation's sentence when it failed
+   */
+  async finish(operation: Operation): Promise<Operation> {
+    return await follow(this, operation);
+  }
+
+  close(): void {
+    this.#api?.close();
+  }
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
