@@ -19,21 +19,29 @@ export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
 
 /** Folder with the hosts' root filesystem; builds it (half a minute) when no cached one matches the recipe. */
 export async function ensureBase(): Promise<string> {
-  return buildOnce('base', RECIPE, await debianMirror());
+  return buildOnce({ kind: 'base', recipe: RECIPE, args: [await debianMirror()] });
+}
+
+export interface Build {
+  kind: string;
+  /** A bash script: `recipe OUT args...` makes OUT, a file or folder, by a rename; it does nothing when OUT exists. */
+  recipe: string;
+  args: string[];
+  /** Of OUT's name, such as `.tar.gz`. */
+  ending?: string;
 }
 
 /**
- * Runs `recipe OUT args...` once for each content of the recipe, also when several processes ask at once: the recipe runs
- * under a lock, builds beside OUT and renames.
+ * Builds something once for each content of its recipe, also when several processes ask at once: recipes run under a lock.
  * @returns OUT
  * @throws FairleadError `unavailable` with the end of the recipe's log
  */
-export async function buildOnce(kind: string, recipe: string, ...args: string[]): Promise<string> {
+export async function buildOnce({ kind, recipe, args, ending = '' }: Build): Promise<string> {
   const key = createHash('sha256')
     .update(await readFile(recipe))
     .digest('hex')
     .slice(0, KEY_LENGTH);
-  const out = join(cacheFolder(), `${kind}-${key}`);
+  const out = join(cacheFolder(), `${kind}-${key}${ending}`);
   if (existsSync(out)) return out;
   await mkdir(cacheFolder(), { recursive: true });
   const result = await run(['flock', `${out}.lock`, 'bash', recipe, out, ...args], { timeoutMs: BUILD_TIMEOUT_MS });

@@ -43,8 +43,8 @@ export class LabLink {
   }
 
   async #refuse(verdict: string): Promise<void> {
-    const chain = `chain forward { type filter hook forward priority filter - 10; ${verdict}; }`;
-    await loadRules(this.#names.router(this.#host), `${NO_TROUBLE}table inet trouble { ${chain} }\n`);
+    const chain = `chain forward {\n type filter hook forward priority filter - 10\n ${verdict}\n }`;
+    await loadRules(this.#names.router(this.#host), `${NO_TROUBLE}table inet trouble {\n ${chain}\n }\n`);
   }
 
   async #shape(...discipline: string[]): Promise<void> {

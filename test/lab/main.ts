@@ -5,8 +5,10 @@ import { messageOf } from '#shared/errors.ts';
 import { ensureBase } from './base.ts';
 import { listLabs, removeLab } from './claim.ts';
 import type { Bind } from './host.ts';
+import { IMAGE_KINDS, ensureImage } from './images.ts';
 import { Lab } from './lab.ts';
 
+const BAD_USAGE = 2;
 const USAGE = `node test/lab/main.ts
   up NAME [HOSTS] [--disk SIZE] [--bind SOURCE:TARGET]...   bring a lab up; it stays until "down"
   down NAME                                                take it down
@@ -16,6 +18,7 @@ const USAGE = `node test/lab/main.ts
   link NAME HOST cut|drop|reset|up|rate MBIT               trouble on a host's uplink
   packets NAME                                             the counters: between hosts, inbound, to the control plane
   base                                                     build the hosts' root filesystem; print its folder
+  image busybox|debian                                     build an LXD image; print its fingerprint and path
   sweep                                                    remove what crashed labs left
 `;
 
@@ -42,12 +45,13 @@ async function main([verb = 'help', name = '', ...rest]: string[]): Promise<numb
     case 'base':
       say(await ensureBase());
       return 0;
+    case 'image':
+      return image(name);
     case 'sweep':
       for (const swept of await Lab.sweep()) say(swept);
       return 0;
     default:
-      process.stderr.write(USAGE);
-      return verb === 'help' ? 0 : 2;
+      return usage();
   }
 }
 
@@ -82,20 +86,23 @@ async function exec(lab: Lab, [host, ...argv]: string[]): Promise<number> {
 
 async function link(lab: Lab, [host, trouble, mbit]: string[]): Promise<number> {
   const link = lab.link(Number(host));
-  switch (trouble) {
-    case 'cut':
-    case 'drop':
-    case 'reset':
-    case 'up':
-      await link[trouble]();
-      return 0;
-    case 'rate':
-      await link.rate(Number(mbit));
-      return 0;
-    default:
-      process.stderr.write(USAGE);
-      return 2;
-  }
+  if (trouble === 'cut' || trouble === 'drop' || trouble === 'reset' || trouble === 'up') await link[trouble]();
+  else if (trouble === 'rate' && Number(mbit) > 0) await link.rate(Number(mbit));
+  else return usage();
+  return 0;
+}
+
+async function image(wanted: string): Promise<number> {
+  const kind = IMAGE_KINDS.find((known) => known === wanted);
+  if (!kind) return usage();
+  const { fingerprint, path } = await ensureImage(kind);
+  say(`${fingerprint}  ${path}`);
+  return 0;
+}
+
+function usage(): number {
+  process.stderr.write(USAGE);
+  return BAD_USAGE;
 }
 
 function bindOf(pair: string): Bind {

@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config';
+
+/** Tests on virtual hosts: as root, one file at a time, because they share the machine's network and its two cores. */
+export default defineConfig({
+  test: {
+    root: new URL('../..', import.meta.url).pathname,
+    include: ['test/e2e/**/*.test.ts'],
+    fileParallelism: false,
+    testTimeout: 120_000,
+    // The first use builds the hosts' root filesystem.
+    hookTimeout: 20 * 60_000,
+  },
+});
