@@ -66,7 +66,8 @@ export const keys = {
   imageParts: (project: string, fingerprint: string) => single(`IMAGEPARTS#${project}#${fingerprint}`),
   alias: (project: string, name: string): Key => ({ pk: `ALIASES#${project}`, sk: name }),
   aliases: (project: string) => `ALIASES#${project}`,
-  upload: (id: string) => single(`UPLOAD#${id}`),
+  upload: (id: string): Key => ({ pk: 'UPLOADS', sk: id }),
+  uploads: () => 'UPLOADS',
 
   operation: (project: string, id: string) => sharded(`OPERATIONS#${project}`, id),
   operations: (project: string) => shards(`OPERATIONS#${project}`),

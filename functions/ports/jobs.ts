@@ -1,7 +1,9 @@
 /** Work that must outlive the handler that asked for it: an asynchronous invocation, at least once. */
 export type Job =
   | { readonly kind: 'ingest'; readonly project: string; readonly operation: string }
-  | { readonly kind: 'sweep' };
+  | { readonly kind: 'sweep' }
+  /** The gateway itself began anew: no connection from before is open. */
+  | { readonly kind: 'restarted' };
 
 export interface Jobs {
   enqueue(job: Job): Promise<void>;

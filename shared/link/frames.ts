@@ -76,8 +76,14 @@ export const upFrame = z.discriminatedUnion('t', [
   z.object({ t: z.literal('event'), n: spool, seq: spool, instance: instanceReport }),
   /** Fresh URLs of an image's parts, from part `from` on, for a command that is under way here. */
   z.object({ t: z.literal('ask'), id, command: id, fingerprint, from: z.int().nonnegative() }),
-  z.object({ t: z.literal('attach'), id, op: id, secrets: z.record(z.string().max(16), z.string().max(128)) }),
-  z.object({ t: z.literal('subscribe'), project: z.string().max(63) }),
+  /** `boot` is that of the `hello`: the streams of a client outlive its connections. */
+  z.object({
+    t: z.literal('attach'),
+    id,
+    boot: id,
+    op: id,
+    secrets: z.record(z.string().max(16), z.string().max(128)),
+  }),
   data,
   ack,
   reset,

@@ -13,7 +13,7 @@ import { keys, partKey } from '../keys.ts';
 import { ended, endOperation, type OperationRecord } from '../operations/operation.ts';
 import { decompress } from './decompress.ts';
 import type { ImageParts, ImageRecord } from './image.ts';
-import type { Publication, UploadRecord } from './upload.ts';
+import { discardUpload, type Publication, type UploadRecord } from './upload.ts';
 
 /**
  * Makes an image of an upload: computes its hash, checks every entry of its tarball, parses its metadata. Until the last write nothing
@@ -30,7 +30,7 @@ export async function ingest(ports: Ports, project: string, id: string): Promise
     await publish(ports, operation, upload, publication, metadata);
   } catch (error) {
     if (!isFairleadError(error)) throw error;
-    if (upload !== undefined) await discard(ports, upload.data);
+    if (upload !== undefined) await discardUpload(ports, upload.data);
     await fail(ports, operation, error);
   }
 }
@@ -123,12 +123,6 @@ function duplicate(error: ConditionFailed, publication: Publication): FairleadEr
   return new FairleadError('already_exists', `An alias of ${names} already exists. Delete it, or choose another.`, {
     cause: error,
   });
-}
-
-async function discard(ports: Ports, upload: UploadRecord): Promise<void> {
-  for (const [index, part] of upload.parts.entries())
-    await ports.objects.delete(partKey(upload.id, index, part.sha256));
-  await ports.records.transact([{ op: 'delete', key: keys.upload(upload.id) }]);
 }
 
 async function fail(ports: Ports, operation: Stored<OperationRecord>, error: FairleadError): Promise<void> {

@@ -3,7 +3,7 @@ import type { Operation } from '#shared/lxd/operation.ts';
 
 import type { SignedPut } from '../../ports/objects.ts';
 import type { Ports } from '../../ports/ports.ts';
-import { live, type Stored } from '../../ports/records.ts';
+import { queryAll, type Stored } from '../../ports/records.ts';
 import { perform } from '../effects.ts';
 import { operationEvent } from '../events/lifecycle.ts';
 import { keys, partKey } from '../keys.ts';
@@ -19,6 +19,8 @@ export interface UploadRecord {
   readonly size: number;
   readonly sha256: string;
   readonly parts: readonly UploadPart[];
+  /** When it is swept away with its parts if it was not finished (ms). */
+  readonly until: number;
 }
 
 export interface UploadPart {
@@ -52,9 +54,9 @@ export async function beginUpload(
   if (total !== request.size) {
     throw new FairleadError('bad_request', `The parts hold ${total} bytes, but the upload says ${request.size}.`);
   }
-  const upload: UploadRecord = { id: ports.random.uuid(), project, user: actor.user, ...request };
-  const expiresAt = ports.clock.now() + UPLOAD_MS;
-  await ports.records.transact([{ op: 'put', key: keys.upload(upload.id), data: upload, when: 'absent', expiresAt }]);
+  const until = ports.clock.now() + UPLOAD_MS;
+  const upload: UploadRecord = { id: ports.random.uuid(), project, user: actor.user, ...request, until };
+  await ports.records.transact([{ op: 'put', key: keys.upload(upload.id), data: upload, when: 'absent' }]);
   return { id: upload.id, parts: await sign(ports, upload, 0) };
 }
 
@@ -76,8 +78,8 @@ function sign(ports: Ports, upload: UploadRecord, from: number) {
 
 /** An upload of this user. @throws FairleadError `not_found`. */
 async function loadUpload(ports: Ports, user: string, id: string): Promise<Stored<UploadRecord>> {
-  const stored = live(await ports.records.get<UploadRecord>(keys.upload(id)), ports.clock.now());
-  if (stored?.data.user === user) return stored;
+  const stored = await ports.records.get<UploadRecord>(keys.upload(id));
+  if (stored?.data.user === user && stored.data.until > ports.clock.now()) return stored;
   throw new FairleadError(
     'not_found',
     `Upload "${id}" not found: it was finished, or lay unfinished for a day. Start again.`,
@@ -128,5 +130,20 @@ async function refuseMissingParts(ports: Ports, upload: UploadRecord): Promise<v
       'bad_request',
       `${missing.length} of ${upload.parts.length} parts were not uploaded yet. Upload them, then finish again.`,
     );
+  }
+}
+
+/** Forgets an upload and deletes what was sent of it. */
+export async function discardUpload(ports: Ports, upload: UploadRecord): Promise<void> {
+  for (const [index, part] of upload.parts.entries())
+    await ports.objects.delete(partKey(upload.id, index, part.sha256));
+  await ports.records.transact([{ op: 'delete', key: keys.upload(upload.id) }]);
+}
+
+/** Discards what lay unfinished for too long. */
+export async function sweepUploads(ports: Ports): Promise<void> {
+  const now = ports.clock.now();
+  for (const { data } of await queryAll<UploadRecord>(ports.records, keys.uploads())) {
+    if (data.until <= now) await discardUpload(ports, data);
   }
 }

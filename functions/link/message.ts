@@ -1,0 +1,82 @@
+import { isFairleadError } from '#shared/errors.ts';
+import { decodeUp, toWire, type UpFrame } from '#shared/link/frames.ts';
+import { HEARTBEAT_MS, PROTOCOL_VERSION, ROTATE_MIN_MS } from '#shared/link/limits.ts';
+
+import { currentHost, hostSaidHello } from '../domain/hosts/presence.ts';
+import { receiveAsk, receiveEvent, receiveReport, receiveResult } from '../domain/hosts/receive.ts';
+import { noteProgress } from '../domain/operations/service.ts';
+import { attach, connectionOfHost } from '../domain/streams/attach.ts';
+import { forward } from '../domain/streams/forward.ts';
+import { reticketClient } from '../domain/streams/tickets.ts';
+import type { MessageEvent } from '../ports/events.ts';
+import type { Ports } from '../ports/ports.ts';
+import type { ConnectionContext } from './authorize.ts';
+import { contextOf } from './connection.ts';
+
+/** Frames that name what they ask for, so that a refusal can name it too. */
+const UNNAMED = '-';
+
+/** One frame from an open websocket. A frame that is refused is answered with the reason; the connection stays. */
+export async function message(ports: Ports, event: MessageEvent): Promise<void> {
+  const { connectionId } = event.requestContext;
+  let frame: UpFrame | undefined;
+  try {
+    frame = decodeUp(event.body);
+    await receive(ports, contextOf(event), connectionId, frame);
+  } catch (error) {
+    if (!isFairleadError(error)) throw error;
+    const id = frame !== undefined && 'id' in frame ? frame.id : UNNAMED;
+    await ports.links.post(connectionId, { t: 'refused', id, error: toWire(error) });
+  }
+}
+
+function receive(ports: Ports, context: ConnectionContext, connection: string, frame: UpFrame): Promise<void> {
+  // Streams first: they are the many, and they read no record.
+  if (frame.t === 'd' || frame.t === 'a' || frame.t === 'rst') return forward(ports, connection, frame);
+  if (context.kind === 'host') return fromHost(ports, context.id, connection, frame);
+  if (context.kind === 'client') return fromClient(ports, context, connection, frame);
+  return Promise.resolve();
+}
+
+type Control = Exclude<UpFrame, { t: 'd' | 'a' | 'rst' }>;
+
+async function fromHost(ports: Ports, id: string, connection: string, frame: Control): Promise<void> {
+  if (frame.t === 'hello') {
+    if (frame.v === PROTOCOL_VERSION) return hostSaidHello(ports, id, connection, frame);
+    return ports.links.close(connection);
+  }
+  const host = await currentHost(ports, id, connection);
+  if (host === undefined) return;
+  switch (frame.t) {
+    case 'report':
+      return receiveReport(ports, host, frame);
+    case 'res':
+      return receiveResult(ports, host, connection, frame);
+    case 'event':
+      return receiveEvent(ports, host, connection, frame);
+    case 'progress':
+      return noteProgress(ports, frame.id, frame.text);
+    case 'ask':
+      return receiveAsk(ports, host, connection, frame);
+    case 'hb':
+    case 'attach':
+      return;
+  }
+}
+
+async function fromClient(ports: Ports, context: ConnectionContext, connection: string, frame: Control): Promise<void> {
+  if (frame.t === 'hello') {
+    const now = ports.clock.now();
+    await ports.links.post(connection, {
+      t: 'welcome',
+      conn: connection,
+      now,
+      heartbeatMs: HEARTBEAT_MS,
+      rotateMs: ROTATE_MIN_MS,
+    });
+    await reticketClient(ports, frame.boot, context.id, connection, (host) => connectionOfHost(ports, host));
+  }
+  if (frame.t === 'attach') {
+    await attach(ports, context.project, { connection, boot: frame.boot, user: context.id }, frame);
+  }
+}
