@@ -190,9 +190,7 @@ export class Connection {
   /** A line ended by itself, by refusal or by failure. */
   #lost(id: number, refused: boolean, why: string): void {
     if (!this.#live.has(id)) return;
-    const what = refused
-      ? 'the control plane refuses this host; containers are not touched; next attempt in minutes'
-      : 'no link';
+    const what = refused ? 'no link, next attempt in minutes, containers are not touched' : 'no link';
     this.#log(refused ? 'error' : 'warn', `${what}: ${why}`);
     this.#end(id);
     this.#wake({ why: 'closed', line: id, refused });
