@@ -11,7 +11,8 @@ import { runOrFail } from '../process.ts';
 import type { Trash } from '../storage/trash.ts';
 import type { IdMap } from './confine.ts';
 import { downloadImage, type DownloadDeps, type Locate, type OnProgress } from './download.ts';
-import { diskFull, unpackImage, type UnpackDeps } from './unpack.ts';
+import { diskFull } from './disk-full.ts';
+import { unpackImage, type UnpackDeps } from './unpack.ts';
 
 /** Days without use after which an image is removed from a host. */
 export const UNUSED_DAYS = 10;

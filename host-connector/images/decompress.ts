@@ -82,7 +82,10 @@ async function* byProgram(file: ReadStream, argv: Argv, spawn: SpawnDecompressor
     yield* child.stdout;
     const exit = await child.exited;
     if (exit.code === PROGRAM_MISSING) {
-      throw new FairleadError('host_failed', `${argv[0]} is not installed on this host, and the image needs it; install it.`);
+      throw new FairleadError(
+        'host_failed',
+        `${argv[0]} is not installed on this host, and the image needs it; install it.`,
+      );
     }
     if (exit.code !== 0) throw damaged(`${argv[0]}: ${reasonOf({ ...exit, stderr: child.stderr() })}`);
   } finally {

@@ -191,7 +191,7 @@ async function receive(deps: DownloadDeps, job: PartJob, part: Part, state: Part
       watchdog.refresh();
       if (state.received + bytes.length > part.length)
         throw new Broken('a part is longer than announced', { restart: true });
-      await job.file.write(bytes, 0, bytes.length, job.offset + state.received);
+      await writeAll(job.file, bytes, job.offset + state.received);
       state.own.update(bytes);
       state.whole.update(bytes);
       state.received += bytes.length;
@@ -201,6 +201,14 @@ async function receive(deps: DownloadDeps, job: PartJob, part: Part, state: Part
   } finally {
     clearTimeout(watchdog);
     stop.abort();
+  }
+}
+
+/** One write may take only a part, as when a disk gets full; the next one then says why. */
+async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length;) {
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
+    done += bytesWritten;
   }
 }
 

@@ -18,6 +18,7 @@ import { reasonOf, runOrFail, type Argv, type PipedChild, type Run } from '../pr
 import { checkTree } from './check-tree.ts';
 import { spawnConfined, type Confinement, type IdMap, type Spawn } from './confine.ts';
 import { decompress } from './decompress.ts';
+import { diskFull, noRoom, saysDiskFull } from './disk-full.ts';
 
 /** An image takes minutes on a slow disk; after this it is given up. */
 export const UNPACK_TIMEOUT_MS = 30 * 60_000;
@@ -189,22 +190,6 @@ async function succeeded(tar: PipedChild): Promise<void> {
   const exit = await tar.exited;
   if (exit.code === 0) return;
   const why = reasonOf({ ...exit, stderr: tar.stderr() });
-  if (/No space left|quota exceeded/i.test(tar.stderr())) {
-    throw new FairleadError(
-      'disk_full',
-      `The host has no room left to unpack the image (${why}); nothing of it was kept. Free space, then try again.`,
-    );
-  }
+  if (saysDiskFull(tar.stderr())) throw noRoom();
   throw new FairleadError('bad_image', `The image could not be unpacked: ${why}. Nothing of it was kept.`);
-}
-
-/** Full disks show themselves in our own writes as well. */
-export function diskFull(error: unknown): FairleadError | undefined {
-  const code = (error as NodeJS.ErrnoException | undefined)?.code;
-  if (code !== 'ENOSPC' && code !== 'EDQUOT') return undefined;
-  return new FairleadError(
-    'disk_full',
-    'The host has no room left for the image; nothing of it was kept. Free space, then try again.',
-    { cause: error },
-  );
 }

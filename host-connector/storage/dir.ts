@@ -6,6 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import { FairleadError } from '#shared/errors.ts';
 import { MAX_FILE_BYTES } from '#shared/image/inspect.ts';
 import { spawnConfined, type IdMap, type Spawn } from '../images/confine.ts';
+import { noRoom, saysDiskFull } from '../images/disk-full.ts';
 import { reasonOf, type Argv, type PipedChild, type Run } from '../process.ts';
 import { COPY_TIMEOUT_MS, type ImageSource, type StorageDriver } from './driver.ts';
 import { diskUsage } from './overlay.ts';
@@ -122,11 +123,7 @@ async function finished(child: PipedChild): Promise<void> {
 }
 
 function copyFailed(why: string): FairleadError {
-  if (/No space left|quota exceeded/i.test(why))
-    return new FairleadError(
-      'disk_full',
-      `The host has no room left for the instance (${why}); nothing of it was kept. Free space, then try again.`,
-    );
+  if (saysDiskFull(why)) return noRoom();
   return new FairleadError(
     'host_failed',
     `The image could not be copied for the instance: ${why}. Nothing of it was kept.`,
