@@ -1,9 +1,8 @@
-import { readFileSync } from 'node:fs';
-
 import type { Operation } from '#shared/lxd/operation.ts';
 import { agentFor } from './client/pinned.ts';
 import { ControlPlane } from './client/http.ts';
 import { findSettings, type Settings } from './client/settings.ts';
+import { readIfThere } from './files.ts';
 import { follow } from './follow.ts';
 import type { Io } from './io.ts';
 
@@ -53,14 +52,5 @@ export class Session {
 
   close(): void {
     this.#api?.close();
-  }
-}
-
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
   }
 }

@@ -15,6 +15,8 @@ import {
 } from '#shared/link/limits.ts';
 import type { ControlPlane } from './http.ts';
 
+/** After a repeated attach was refused, so long a `resume` may still come. */
+const RESUME_WAIT_MS = 3000;
 const LINK_PATH = '/1.0/fleet/link';
 
 export interface LinkWorld extends ChannelWorld {
@@ -26,6 +28,8 @@ interface Attaching {
   readonly frame: Extract<UpFrame, { t: 'attach' }>;
   readonly settle: { resolve: (channel: Channel) => void; reject: (error: unknown) => void };
   readonly listener: ChannelListener;
+  /** Sent on a second connection too: the first one may have been taken. */
+  repeated: boolean;
 }
 
 /**
@@ -57,8 +61,9 @@ export class Link {
   async attach(operation: string, secrets: Record<string, string>, listener: ChannelListener): Promise<Channel> {
     await this.#connect();
     const { promise, ...settle } = Promise.withResolvers<Channel>();
-    this.#attaching = { frame: { t: 'attach', id: randomUUID(), op: operation, secrets }, settle, listener };
-    this.#send(this.#attaching.frame);
+    const frame = { t: 'attach', id: randomUUID(), boot: this.#boot, op: operation, secrets } as const;
+    this.#attaching = { frame, settle, listener, repeated: false };
+    this.#send(frame);
     return await promise;
   }
 
@@ -114,8 +119,10 @@ export class Link {
     this.#cancelBeat?.();
     beat();
     ready();
-    // An attach that a cut swallowed; if it was taken, the edge refuses this one or resumes the stream.
-    if (this.#attaching) this.#send(this.#attaching.frame);
+    if (!this.#attaching) return;
+    // A cut swallowed the answer. If the attach was taken, its secrets are spent: the edge refuses this one, and resumes the stream.
+    this.#attaching.repeated = true;
+    this.#send(this.#attaching.frame);
   }
 
   #receive(frame: DownFrame): void {
@@ -124,7 +131,7 @@ export class Link {
         if (frame.id === this.#attaching?.frame.id) this.#attached(frame.s, frame.g);
         return;
       case 'refused':
-        if (frame.id === this.#attaching?.frame.id) this.#fail(fromWire(frame.error));
+        if (frame.id === this.#attaching?.frame.id) this.#refused(fromWire(frame.error));
         return;
       case 'resume':
         return frame.streams.forEach(({ s, g }) => this.#resume(s, g));
@@ -159,6 +166,14 @@ export class Link {
     this.#attaching = undefined;
     this.#channel = new Channel({ id, ticket, send: (frame) => this.#send(frame), world: this.#world, listener });
     settle.resolve(this.#channel);
+  }
+
+  /** The refusal of a repeated attach may come before the `resume` that makes it moot. */
+  #refused(error: FairleadError): void {
+    if (!this.#attaching?.repeated) return this.#fail(error);
+    this.#world.schedule(RESUME_WAIT_MS, () => {
+      if (this.#attaching) this.#fail(error);
+    });
   }
 
   #resume(id: string, ticket: string): void {

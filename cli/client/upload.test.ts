@@ -79,7 +79,7 @@ describe('upload', () => {
     await send(server, file);
     expect(got.sort((a, b) => a - b)).toEqual([7, PART_BYTES, PART_BYTES]);
     expect(server.calls).toContain('GET /1.0/fleet/uploads/u1?from=2');
-    const { parts } = server.seen[0]?.body as { parts: { sha256: string }[] };
+    const { parts } = server.seen[0]!.body as { parts: { sha256: string }[] };
     expect(parts.map((part) => part.sha256)).toEqual([
       sha256(Buffer.concat([Buffer.from('start'), Buffer.alloc(PART_BYTES - 5)])),
       sha256(Buffer.alloc(PART_BYTES)),

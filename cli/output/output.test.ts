@@ -1,9 +1,12 @@
 import { describe, expect, it } from 'vitest';
 
 import { operation } from '../testing/server.ts';
+import { useUtc } from '../testing/utc.ts';
 import { age, dateTime, longDate } from './age.ts';
 import { bytesIec, bytesSi, naturally, parseYaml, yaml } from './format.ts';
 import { ProgressLine, progressText } from './progress.ts';
+
+useUtc();
 
 describe('sizes', () => {
   it('are those of lxc', () => {
@@ -18,16 +21,9 @@ describe('times', () => {
   });
 
   it('are those of lxc', () => {
-    const before = process.env['TZ'];
-    process.env['TZ'] = 'UTC';
-    try {
-      expect(dateTime('2026-11-20T18:03:42.717Z')).toBe('2026/11/20 18:03 UTC');
-      expect(longDate('2026-11-20T18:03:42.717Z')).toBe('Nov 20, 2026 at 6:03pm (UTC)');
-      expect(longDate('2026-01-02T00:05:00Z')).toBe('Jan 2, 2026 at 12:05am (UTC)');
-    } finally {
-      if (before === undefined) delete process.env['TZ'];
-      else process.env['TZ'] = before;
-    }
+    expect(dateTime('2026-11-20T18:03:42.717Z')).toBe('2026/11/20 18:03 UTC');
+    expect(longDate('2026-11-20T18:03:42.717Z')).toBe('Nov 20, 2026 at 6:03pm (UTC)');
+    expect(longDate('2026-01-02T00:05:00Z')).toBe('Jan 2, 2026 at 12:05am (UTC)');
   });
 
   it('have an age in one unit', () => {

@@ -1,0 +1,176 @@
+import { describe, expect, it } from 'vitest';
+import type { WebSocket } from 'ws';
+
+import { Channel, type ChannelListener } from '#shared/link/channel.ts';
+import { decodeUp, encodeFrame, type DownFrame, type UpFrame } from '#shared/link/frames.ts';
+import { OUTPUT, TO_HOST } from '#shared/link/session.ts';
+import { TestServer } from '../testing/server.ts';
+import { ControlPlane } from './http.ts';
+import { Link, type LinkWorld } from './link.ts';
+import { agentFor } from './pinned.ts';
+
+const SECRETS = { '0': 's0', control: 'sc' };
+const world: LinkWorld = {
+  now: () => performance.now(),
+  random: () => 0,
+  schedule(ms, task) {
+    const timer = setTimeout(task, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
+/** The edge and the host behind it, as one: answers hello and attach, and holds the host's end of the stream. */
+class Edge {
+  readonly frames: UpFrame[] = [];
+  readonly sockets: WebSocket[] = [];
+  received = '';
+  channel: Channel | undefined;
+  /** Answers attaches; set to refuse or to stay silent. */
+  onAttach: (id: string) => void = (id) => {
+    this.open();
+    this.send({ t: 'attached', id, s: 'stream', g: 'g1' });
+  };
+
+  constructor(server: TestServer) {
+    server.onSocket = (socket, path) => {
+      expect(path).toBe('/1.0/fleet/link');
+      this.sockets.push(socket);
+      socket.on('message', (data: Buffer) => this.#take(decodeUp(data.toString())));
+      socket.on('close', () => {
+        if (socket === this.sockets.at(-1)) this.channel?.disconnected();
+      });
+    };
+  }
+
+  send(frame: DownFrame): void {
+    const socket = this.sockets.at(-1);
+    if (socket?.readyState === socket?.OPEN) socket?.send(encodeFrame(frame));
+  }
+
+  open(): void {
+    const listener: ChannelListener = {
+      data: (_, bytes) => {
+        this.received += Buffer.from(bytes).toString();
+      },
+      control() {},
+      writable() {},
+      closed() {},
+    };
+    this.channel ??= new Channel({ id: 'stream', ticket: 'host', send: (frame) => this.send(frame), world, listener });
+  }
+
+  #take(frame: UpFrame): void {
+    this.frames.push(frame);
+    if (frame.t === 'hello') {
+      this.send({ t: 'welcome', conn: 'c', now: 0, heartbeatMs: 60_000, rotateMs: 3_600_000 });
+      if (!this.channel) return;
+      this.send({ t: 'resume', streams: [{ s: 'stream', g: 'g2' }] });
+      this.channel.resume('host', (down) => this.send(down));
+    }
+    if (frame.t === 'attach') this.onAttach(frame.id);
+    if (frame.t === 'd' || frame.t === 'a' || frame.t === 'rst') this.channel?.receive(frame);
+  }
+}
+
+async function setUp() {
+  const server = await TestServer.start();
+  const edge = new Edge(server);
+  const api = new ControlPlane(server.settings, agentFor(server.settings.fingerprint));
+  const link = new Link(api, world);
+  let output = '';
+  const closed = Promise.withResolvers<string>();
+  const listener: ChannelListener = {
+    data(_, bytes) {
+      output += Buffer.from(bytes).toString();
+    },
+    control() {},
+    writable() {},
+    closed: (code) => closed.resolve(code),
+  };
+  return {
+    edge,
+    link,
+    listener,
+    closed: closed.promise,
+    output: () => output,
+    async [Symbol.asyncDispose]() {
+      edge.channel?.reset('test', '');
+      await link.close();
+      api.close();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+describe('Link', () => {
+  it('says hello with the token, attaches with the secrets, and carries bytes both ways', async () => {
+    await using t = await setUp();
+    const channel = await t.link.attach('op1', SECRETS, t.listener);
+    channel.write(TO_HOST, Buffer.from('input'));
+    t.edge.channel?.write(OUTPUT, Buffer.from('output'));
+    await expect.poll(() => [t.edge.received, t.output()]).toEqual(['input', 'output']);
+
+    const [hello, attach, data] = t.edge.frames;
+    expect(hello).toMatchObject({ t: 'hello', v: 1 });
+    expect(attach).toMatchObject({ t: 'attach', op: 'op1', secrets: SECRETS });
+    expect(attach).toHaveProperty('boot', (hello as { boot: string }).boot);
+    expect(data).toMatchObject({ t: 'd', s: 'stream', g: 'g1' });
+  });
+
+  it('goes on after a cut, with the same boot id and the new ticket, and loses nothing', async () => {
+    await using t = await setUp();
+    const channel = await t.link.attach('op1', SECRETS, t.listener);
+    channel.write(TO_HOST, Buffer.from('before '));
+    await expect.poll(() => t.edge.received).toBe('before ');
+    t.edge.sockets[0]?.terminate();
+    channel.write(TO_HOST, Buffer.from('during '));
+    t.edge.channel?.write(OUTPUT, Buffer.from('from the host'));
+    await expect.poll(() => t.edge.sockets.length).toBe(2);
+    channel.write(TO_HOST, Buffer.from('after'));
+
+    await expect.poll(() => [t.edge.received, t.output()]).toEqual(['before during after', 'from the host']);
+    const boots = t.edge.frames.flatMap((frame) => (frame.t === 'hello' ? [frame.boot] : []));
+    expect(boots).toEqual([boots[0], boots[0]]);
+    expect(t.edge.frames.at(-1)).toHaveProperty('g', 'g2');
+  });
+
+  it('takes the stream from a resume when a cut swallowed the answer to its attach', async () => {
+    await using t = await setUp();
+    t.edge.onAttach = (id) => {
+      if (t.edge.channel) return t.edge.send({ t: 'refused', id, error: { code: 'not_found', message: 'spent' } });
+      t.edge.open();
+      t.edge.sockets.at(-1)?.terminate();
+    };
+    const channel = await t.link.attach('op1', SECRETS, t.listener);
+    channel.write(TO_HOST, Buffer.from('x'));
+    await expect.poll(() => t.edge.received).toBe('x');
+  });
+
+  it("passes on the edge's refusal", async () => {
+    await using t = await setUp();
+    t.edge.onAttach = (id) =>
+      t.edge.send({ t: 'refused', id, error: { code: 'host_offline', message: 'Host "foo" is offline' } });
+    await expect(t.link.attach('op1', SECRETS, t.listener)).rejects.toThrow('Host "foo" is offline');
+  });
+
+  it('ends the session when the edge says goodbye, and when it sends what is no frame', async () => {
+    await using t = await setUp();
+    await t.link.attach('op1', SECRETS, t.listener);
+    t.edge.send({ t: 'bye', error: { code: 'forbidden', message: 'token revoked' } });
+    expect(await t.closed).toBe('failed');
+
+    await using other = await setUp();
+    await other.link.attach('op1', SECRETS, other.listener);
+    other.edge.sockets[0]?.send('nonsense');
+    expect(await other.closed).toBe('failed');
+  });
+
+  it('says that the control plane can not be reached when the first connection fails', async () => {
+    const server = await TestServer.start();
+    const api = new ControlPlane(server.settings, agentFor(server.settings.fingerprint));
+    await server[Symbol.asyncDispose]();
+    await expect(
+      new Link(api, world).attach('op1', SECRETS, { data() {}, control() {}, writable() {}, closed() {} }),
+    ).rejects.toThrow(/Can not reach/);
+  });
+});
