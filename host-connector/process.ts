@@ -72,7 +72,11 @@ export async function spawnPiped(
   child.stdin.on('error', () => {});
   await started(child, program);
   const pid = child.pid ?? 0;
-  return { pid, stdin: child.stdin, stdout: child.stdout, stderr, exited, kill: () => killGroup(pid) };
+  const kill = () => {
+    // After its exit the number may belong to somebody else.
+    if (child.exitCode === null && child.signalCode === null) killGroup(pid);
+  };
+  return { pid, stdin: child.stdin, stdout: child.stdout, stderr, exited, kill };
 }
 
 /**

@@ -29,7 +29,7 @@ const XZ_MEMORY = '256MiB';
 const ZSTD_MEMORY = '256MiB';
 
 const PROGRAMS: Partial<Record<Compression, Argv>> = {
-  xz: ['xz', '--decompress', '--stdout', `--memlimit-decompress=${XZ_MEMORY}`],
+  xz: ['xz', '--threads=0', '--decompress', '--stdout', `--memlimit-decompress=${XZ_MEMORY}`],
   lzma: ['xz', '--format=lzma', '--decompress', '--stdout', `--memlimit-decompress=${XZ_MEMORY}`],
   // Node's own zstd drops what follows the first frame of a write; programs that compress in parallel write many frames.
   zstd: ['zstd', '--decompress', '--stdout', '--quiet', `--memory=${ZSTD_MEMORY}`],

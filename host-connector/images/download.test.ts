@@ -61,7 +61,7 @@ const unified: Locate = async () => {
 async function download(locate: Locate = unified, fingerprint = sha256(content)) {
   generation = 0;
   const progress: number[] = [];
-  const deps = { fetch: globalThis.fetch, sleep: async () => {}, random: () => 0.5 };
+  const deps = { fetch: globalThis.fetch, sleep: async () => {}, random: () => 0.5, stallMs: 200 };
   const paths = await downloadImage(deps, fingerprint, locate, folder, (received) => progress.push(received));
   return { files: await Promise.all(paths.map((path) => readFile(path))), progress };
 }
@@ -131,6 +131,15 @@ describe('downloadImage', () => {
     handler = (_request, response) => void response.writeHead(500).end();
     await rm(join(folder, 'file-0'));
     await expect(download()).rejects.toSatisfy((error) => isFairleadError(error, 'unavailable'));
+  });
+
+  it('cuts a connection that gives nothing, and goes on with another', async () => {
+    handler = (request, response, piece, attempt) => {
+      if (attempt > 0) return honest(request, response, piece, attempt);
+      response.writeHead(200, { 'content-length': piece.length });
+      response.write(piece.subarray(0, 1000));
+    };
+    expect((await download()).files.map(sha256)).toEqual([sha256(content)]);
   });
 
   it('follows no redirect', async () => {

@@ -27,6 +27,8 @@ export interface DownloadDeps {
   readonly sleep: (ms: number) => Promise<void>;
   /** A number from 0 to below 1. */
   readonly random: () => number;
+  /** In place of {@link STALL_MS}. */
+  readonly stallMs?: number;
 }
 
 /** Most bytes of an image's compressed files. */
@@ -184,7 +186,7 @@ class Broken extends Error {
 async function receive(deps: DownloadDeps, job: PartJob, part: Part, state: PartState): Promise<void> {
   if (state.received === part.length) return;
   const stop = new AbortController();
-  const watchdog = setTimeout(() => stop.abort(new Broken('the connection stalled')), STALL_MS);
+  const watchdog = setTimeout(() => stop.abort(new Broken('the connection stalled')), deps.stallMs ?? STALL_MS);
   try {
     const response = await answer(deps, part, state.received, stop.signal);
     for await (const bytes of body(response)) {
