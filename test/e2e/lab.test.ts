@@ -8,34 +8,39 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { listLabs } from '../lab/claim.ts';
 import type { LabHost } from '../lab/host.ts';
 import { ensureImage } from '../lab/images.ts';
 import { Lab } from '../lab/lab.ts';
 import { run } from '../lab/run.ts';
 
 const PORT = 8443;
+const LABS = '/var/lib/fairlead-lab';
+const CRASHED = `crash-${process.pid}`;
 const isRoot = process.getuid?.() === 0;
 const suite = isRoot ? describe : describe.skip;
 const needsRoot = isRoot ? '' : ' (skipped: making namespaces needs root)';
 
-/** Everything of the machine a lab could leave behind. */
+/** Everything of the machine that some lab could leave behind, as `fl<id>...` or a path with the lab's number. */
 async function traces(): Promise<string[]> {
-  const mounts = (await readFile('/proc/self/mounts', 'utf8'))
-    .split('\n')
-    .filter((line) => /fairlead-lab|netns\/fl/.test(line));
-  const namespaces = (await run(['ip', 'netns', 'list'])).stdout.split('\n').filter((line) => /^fl\d/.test(line));
+  const lines = async (...argv: string[]) => (await run(argv)).stdout.split('\n');
+  const mounts = (await lines('cat', '/proc/self/mounts')).filter((line) => /fairlead-lab\/|netns\/fl\d/.test(line));
+  const namespaces = (await lines('ip', 'netns', 'list')).filter((line) => /^fl\d/.test(line));
   const links = (await readdir('/sys/class/net')).filter((name) => /^fl\d/.test(name));
-  const cgroups = (await run(['find', '/sys/fs/cgroup', '-type', 'd', '-name', 'fl[0-9]*-h*'])).stdout.split('\n');
-  const loops = (await run(['losetup', '-a'])).stdout.split('\n').filter((line) => line.includes('fairlead-lab'));
-  const folders = existsSync('/var/lib/fairlead-lab') ? await readdir('/var/lib/fairlead-lab') : [];
-  return [...mounts, ...namespaces, ...links, ...cgroups, ...loops, ...folders].filter(Boolean).sort();
+  const cgroups = await lines('find', '/sys/fs/cgroup', '-type', 'd', '-name', 'fl[0-9]*-h*');
+  const loops = (await lines('losetup', '-a')).filter((line) => line.includes('fairlead-lab'));
+  const folders = (await readdir(LABS)).map((name) => join(LABS, name));
+  return [...mounts, ...namespaces, ...links, ...cgroups, ...loops, ...folders].filter(Boolean);
 }
 
-/** Whatever stands in `traces` and was not there before, once the kernel had a moment to let go. */
-async function leftSince(before: string[]): Promise<string[]> {
+/** The traces that belong to no other process's lab, once the kernel has had a moment to let go. Other labs may run. */
+async function leftExcept(...mine: Lab[]): Promise<string[]> {
   let left: string[] = [];
-  for (let round = 0; round < 20; round++) {
-    left = (await traces()).filter((trace) => !before.includes(trace));
+  for (let round = 0; round < 60; round++) {
+    const all = await traces();
+    const others = (await listLabs()).filter((lab) => lab.owner?.pid !== process.pid && lab.name !== CRASHED);
+    const fine = [...others, ...mine].map(({ id }) => new RegExp(`\\bfl${id}\\b|fairlead-lab/${id}\\b`));
+    left = all.filter((trace) => !fine.some((known) => known.test(trace)) && !/\.(new|gone)-/.test(trace));
     if (left.length === 0) break;
     await sleep(50);
   }
@@ -67,11 +72,8 @@ function fetchControl(host: LabHost, seconds = 2) {
 suite(`the lab of virtual hosts${needsRoot}`, () => {
   let lab: Lab;
   let server: Server;
-  let before: string[];
 
   beforeAll(async () => {
-    await Lab.sweep();
-    before = await traces();
     lab = await Lab.up({ name: 'lab-test', hosts: 2, disk: '32M' });
     server = await listen(lab);
   });
@@ -113,12 +115,10 @@ suite(`the lab of virtual hosts${needsRoot}`, () => {
     const router = lab.address.replace(/254$/, '11');
     const outcome = await run(['curl', '-s', '-m', '1', `http://${router}:${PORT}/`]);
     expect(outcome.code).toBe(28);
-    await run(['ip', 'route', 'add', '192.168.1.10/32', 'via', router]);
-    try {
-      expect((await run(['curl', '-s', '-m', '1', `http://192.168.1.10:${PORT}/`])).code).toBe(28);
-    } finally {
-      await run(['ip', 'route', 'del', '192.168.1.10/32', 'via', router]);
-    }
+    // Somebody on the wan who knows the LAN behind the router.
+    const wan = ['nsenter', `--net=/run/netns/fl${lab.id}-cloud`];
+    await run([...wan, 'ip', 'route', 'add', '192.168.1.10/32', 'via', router]);
+    expect((await run([...wan, 'curl', '-s', '-m', '1', `http://192.168.1.10:${PORT}/`])).code).toBe(28);
     expect((await lab.packets()).inbound).toBeGreaterThanOrEqual(had + 2);
   });
 
@@ -199,25 +199,23 @@ suite(`the lab of virtual hosts${needsRoot}`, () => {
   });
 
   it('leaves nothing behind, also when taken down twice, by a crash, or half way up', async () => {
-    const mine = await traces();
     const second = await Lab.up({ name: 'lab-test', hosts: 1, disk: '16M' });
     expect(second.address).not.toBe(lab.address);
     await second.host(1).must(['sh', '-c', 'sleep 999 & mkdir -p /sys/fs/cgroup/*/deep/er']);
     await second.down();
     await second.down();
-    expect(await leftSince(mine)).toEqual([]);
+    expect(await leftExcept(lab)).toEqual([]);
 
     const nowhere = { source: '/nonexistent', target: '/proc/nonexistent/x' };
     await expect(Lab.up({ name: 'half', hosts: 2, binds: [nowhere] })).rejects.toThrow('did not start');
-    expect(await leftSince(mine)).toEqual([]);
+    expect(await leftExcept(lab)).toEqual([]);
 
     const script = `import { Lab } from ${JSON.stringify(fileURLToPath(new URL('../lab/lab.ts', import.meta.url)))};
-      await Lab.up({ name: 'crash', hosts: 1 }); process.kill(process.pid, 'SIGKILL');`;
-    const owner = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'ignore' });
-    await once(owner, 'exit');
-    expect(await leftSince(mine)).not.toEqual([]);
-    expect(await Lab.sweep()).toEqual(['crash']);
-    expect(await leftSince(mine)).toEqual([]);
+      await Lab.up({ name: '${CRASHED}', hosts: 1 }); process.kill(process.pid, 'SIGKILL');`;
+    const owner = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'inherit' });
+    expect(await once(owner, 'exit')).toEqual([null, 'SIGKILL']);
+    await Lab.sweep();
+    expect(await leftExcept(lab)).toEqual([]);
     expect((await fetchControl(lab.host(1))).code).toBe(0);
   });
 
@@ -244,7 +242,7 @@ suite(`the lab of virtual hosts${needsRoot}`, () => {
   it('leaves nothing at the end', async () => {
     server.closeAllConnections();
     await lab.down();
-    expect(await leftSince(before)).toEqual([]);
+    expect(await leftExcept()).toEqual([]);
   });
 });
 

@@ -20,7 +20,7 @@ for unit in $units; do
   ln -sf /dev/null "$R/etc/systemd/system/$unit"
 done
 { chroot "$R" systemctl enable systemd-networkd; chroot "$R" systemctl set-default multi-user.target; } >>"$OUT.log" 2>&1
-rm -rf "$R"/var/lib/apt/lists/* "$R"/var/cache/apt/* "$R"/var/log/* "$R/etc/resolv.conf"
+rm -rf "$R"/var/lib/apt/lists/* "$R"/var/cache/apt/* "$R"/var/log/* "$R"/etc/{resolv.conf,hostname}   # the last two are copies of the builder's
 : > "$R/etc/machine-id"
 
 printf '{{ container.name }}\n' > "$T/templates/hostname.tpl"

@@ -44,7 +44,7 @@ for bind in "$@"; do
 done
 
 cd "$R"; pivot_root . oldroot; cd /; umount -l /oldroot
-hostname "$NAME"; echo "$NAME" > /etc/hostname
+hostname "$NAME"; echo "$NAME" > /etc/hostname; : > /etc/resolv.conf   # there is no name server on the wan
 printf '127.0.0.1 localhost %s\n%s fairlead.lab\n' "$NAME" "$CONTROL" > /etc/hosts
 echo 1 > /proc/sys/net/ipv4/ip_forward
 echo "$OUTER" >&3; exec 3>&-

@@ -27,7 +27,7 @@ import { must } from './run.ts';
 const DEFAULT_HOSTS = 2;
 const NODE_TARGET = '/usr/local/bin/node';
 const NODE_MAJOR = 24;
-export const MAX_HOSTS = 100;
+const MAX_HOSTS = 100;
 
 export interface LabOptions {
   /** For people; several labs may bear the same name unless they are kept. */
@@ -70,6 +70,9 @@ export class Lab {
     const binds = [nodeBind(), ...(options.binds ?? [])];
     const base = await ensureBase();
     await Lab.sweep();
+    if (keep && (await listLabs()).some((lab) => lab.owner === null && lab.name === name)) {
+      throw new FairleadError('already_exists', `A lab "${name}" is up already: take it down, or take another name.`);
+    }
     const lab = new Lab(await claim({ name, hosts, keep, ...(disk !== undefined && { disk }) }), base, binds);
     try {
       await lab.#create();
@@ -82,8 +85,9 @@ export class Lab {
 
   /** A kept lab by its name. */
   static async open(name: string): Promise<Lab> {
-    const record = (await listLabs()).find((lab) => lab.name === name);
-    if (!record) throw new FairleadError('not_found', `There is no lab "${name}": see "node test/lab/main.ts list".`);
+    const record = (await listLabs()).find((lab) => lab.owner === null && lab.name === name);
+    if (!record)
+      throw new FairleadError('not_found', `There is no kept lab "${name}": see "node test/lab/main.ts list".`);
     const lab = new Lab(record, await ensureBase(), [nodeBind()]);
     await Promise.all(lab.#hosts.map((host) => host.attach()));
     return lab;

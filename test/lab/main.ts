@@ -74,7 +74,7 @@ async function up(name: string, rest: string[]): Promise<number> {
 
 /** Also for labs that never came up whole. */
 async function down(name: string): Promise<number> {
-  for (const lab of await listLabs()) if (lab.name === name) await removeLab(lab.id);
+  for (const lab of await listLabs()) if (lab.owner === null && lab.name === name) await removeLab(lab.id);
   return 0;
 }
 

@@ -3,7 +3,7 @@
  * same private address at every site, on purpose. This file only says what to make; `lab.ts` runs it.
  */
 
-export const LAN_ADDRESS = '192.168.1.10';
+const LAN_ADDRESS = '192.168.1.10';
 const ROUTER_LAN_ADDRESS = '192.168.1.1';
 const FIRST_ROUTER = 11;
 const LAST_ROUTER = 250;
