@@ -14,8 +14,8 @@ const SHA256_HEX = /^[0-9a-f]{64}$/;
 const MAX_AS = 255;
 
 export interface FileObjects extends Objects {
-  /** Answers a request below {@link OBJECTS_PATH}; only with a signature that fits. */
-  handle(request: IncomingMessage, response: ServerResponse): Promise<void>;
+  /** Answers a request below `/objects/`; only with a signature that fits. */
+  readonly handle: (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 }
 
 export interface FileObjectsOptions {

@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { recordsContract } from '../../functions/ports/records.contract.ts';
+import type { Query } from '../../functions/ports/records.ts';
 import { openSqliteRecords } from './sqlite-records.ts';
 
 recordsContract('SQLite', async () => {
@@ -64,6 +65,24 @@ describe('records in SQLite', () => {
     await records.transact([put('a')]);
     process.umask(before);
     for (const name of [path, `${path}-wal`, `${path}-shm`]) expect(statSync(name).mode & 0o777).toBe(0o600);
+    await records.close();
+  });
+
+  it('find the end of a large partition as fast as its beginning', async () => {
+    const records = openSqliteRecords(path);
+    const name = (n: number) => `k${String(n).padStart(5, '0')}`;
+    await Promise.all(Array.from({ length: 9000 }, (_, n) => records.transact([put(name(n))])));
+    const took = async (query: Query) => {
+      const start = performance.now();
+      for (let n = 0; n < 100; n += 1) await records.query('p', { limit: 5, ...query });
+      return performance.now() - start;
+    };
+    const quick = await took({});
+    const queries = [{ prefix: name(8990) }, { after: name(8990) }, { prefix: 'k', after: name(8990) }];
+    for (const query of queries) expect(await took(query)).toBeLessThan(10 * quick + 5);
+    for (const query of [{ prefix: name(10) }, { prefix: 'k', after: name(10) }]) {
+      expect(await took({ ...query, descending: true })).toBeLessThan(10 * quick + 5);
+    }
     await records.close();
   });
 

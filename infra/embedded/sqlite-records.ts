@@ -117,8 +117,8 @@ class Store implements SqliteRecords {
     this.#sweep = db.prepare(
       'DELETE FROM records WHERE (pk, sk) IN (SELECT pk, sk FROM records WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)',
     );
-    this.#up = db.prepare(`${columns} AND sk > ? AND sk >= ? AND sk < ? ORDER BY sk ASC LIMIT ?`);
-    this.#down = db.prepare(`${columns} AND sk < ? AND sk >= ? AND sk < ? ORDER BY sk DESC LIMIT ?`);
+    this.#up = db.prepare(`${columns} AND sk >= ? AND sk < ? AND sk <> ? ORDER BY sk ASC LIMIT ?`);
+    this.#down = db.prepare(`${columns} AND sk >= ? AND sk < ? AND sk <> ? ORDER BY sk DESC LIMIT ?`);
   }
 
   async get<T>(key: Key): Promise<Stored<T> | undefined> {
@@ -131,11 +131,12 @@ class Store implements SqliteRecords {
     this.#mustBeOpen();
     const limit = Math.min(query.limit ?? MAX_PAGE, MAX_PAGE);
     if (!(limit >= 1)) throw new FairleadError('internal', `a page of ${limit} records was asked for; at least 1`);
-    const prefix = query.prefix ?? '';
-    const end = endOfPrefix(prefix);
-    const rows = query.descending
-      ? this.#down.iterate(pk, query.after ?? END_OF_ALL, prefix, end, limit + 1)
-      : this.#up.iterate(pk, query.after ?? '', prefix, end, limit + 1);
+    const { prefix = '', after = '' } = query;
+    let [from, end] = [prefix, endOfPrefix(prefix)];
+    // One bound at each side: SQLite seeks by one of two only, and walks the rest.
+    if (after !== '' && query.descending && bytewise(after, end) < 0) end = after;
+    if (after !== '' && !query.descending && bytewise(after, from) > 0) from = after;
+    const rows = (query.descending ? this.#down : this.#up).iterate(pk, from, end, after, limit + 1);
     const items: Stored<T>[] = [];
     let bytes = 0;
     for (const row of rows as Iterable<Row>) {
@@ -276,6 +277,10 @@ function recordText(name: string, data: unknown): string {
     );
   }
   return json;
+}
+
+function bytewise(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
 /** Beyond every key, since no character lies behind U+10FFFF and no key is as long as this. */
