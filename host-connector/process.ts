@@ -7,7 +7,7 @@ import { FairleadError } from '#shared/errors.ts';
 export const MAX_OUTPUT_BYTES = 1024 * 1024;
 
 /** How long after a program's exit its pipes may stay open: a daemon it left behind may hold them forever. */
-export const PIPE_GRACE_MS = 250;
+const PIPE_GRACE_MS = 250;
 
 /** A program and its arguments. */
 export type Argv = readonly [program: string, ...args: string[]];

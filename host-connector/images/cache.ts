@@ -15,7 +15,7 @@ import { diskFull } from './disk-full.ts';
 import { unpackImage, type UnpackDeps } from './unpack.ts';
 
 /** Days without use after which an image is removed from a host. */
-export const UNUSED_DAYS = 10;
+const UNUSED_DAYS = 10;
 const DAY_MS = 24 * 60 * 60_000;
 const SYNC_TIMEOUT_MS = 5 * 60_000;
 

@@ -32,13 +32,13 @@ export interface DownloadDeps {
 }
 
 /** Most bytes of an image's compressed files. */
-export const MAX_IMAGE_BYTES = 64 * 1024 ** 3;
+const MAX_IMAGE_BYTES = 64 * 1024 ** 3;
 /** Failures after which a part is given up. */
 export const MAX_FAILURES = 8;
 /** Times an image is located anew because its URLs expired. */
-export const MAX_LOCATES = 20;
+const MAX_LOCATES = 20;
 /** A connection that gives nothing for this long is cut. */
-export const STALL_MS = 60_000;
+const STALL_MS = 60_000;
 /** Waits between failures: full jitter, doubling from the first to the longest. */
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 30_000;

@@ -21,7 +21,7 @@ import { decompress } from './decompress.ts';
 import { diskFull, noRoom, saysDiskFull } from './disk-full.ts';
 
 /** An image takes minutes on a slow disk; after this it is given up. */
-export const UNPACK_TIMEOUT_MS = 30 * 60_000;
+const UNPACK_TIMEOUT_MS = 30 * 60_000;
 const WIPE_TIMEOUT_MS = 10 * 60_000;
 
 export interface UnpackRequest {

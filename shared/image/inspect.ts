@@ -9,23 +9,23 @@ import type { TarEntry } from './tar.ts';
 /** `metadata.yaml` and everything a template needs fit well below this. */
 export const MAX_METADATA_BYTES = 1024 * 1024;
 /** Most bytes an image may unpack to. */
-export const MAX_EXPANDED_BYTES = 256 * 1024 ** 3;
+const MAX_EXPANDED_BYTES = 256 * 1024 ** 3;
 /** Most bytes of a single file. */
 export const MAX_FILE_BYTES = 64 * 1024 ** 3;
 export const MAX_ENTRIES = 5_000_000;
 /** Symbolic links are remembered, so that nothing is written through one; this bounds the memory for that. */
-export const MAX_SYMLINKS = 500_000;
+const MAX_SYMLINKS = 500_000;
 /** Bytes of a name. */
 export const MAX_PATH_BYTES = 4096;
-export const MAX_DEPTH = 256;
+const MAX_DEPTH = 256;
 /** Bytes of all extended attributes of one file. */
-export const MAX_XATTR_BYTES = 64 * 1024;
+const MAX_XATTR_BYTES = 64 * 1024;
 /** Ids are mapped into this many; what lies outside would silently become root (R31). */
 export const MAX_ID = 65_536;
 /** An archive may unpack to this many times its size ... */
-export const MAX_RATIO = 100;
+const MAX_RATIO = 100;
 /** ... once it is larger than this many bytes. */
-export const RATIO_FREE_BYTES = 10 * 1024 * 1024;
+const RATIO_FREE_BYTES = 10 * 1024 * 1024;
 
 /** A unified tarball holds metadata.yaml, rootfs/ and templates/; a split image is a metadata tarball and a root filesystem. */
 export type Layout = 'unified' | 'metadata' | 'rootfs';

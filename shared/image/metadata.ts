@@ -5,7 +5,7 @@ import { FairleadError } from '#shared/errors.ts';
 import { MAX_METADATA_BYTES, MAX_PATH_BYTES } from './inspect.ts';
 
 /** Most nodes of a metadata.yaml: real ones have about a hundred. */
-export const MAX_YAML_NODES = 20_000;
+const MAX_YAML_NODES = 20_000;
 /** Most signs that could begin a node: counted first, because the parser needs seconds for a megabyte of brackets. */
 const MAX_YAML_SIGNS = 50_000;
 const MAX_DEPTH = 32;

@@ -7,9 +7,9 @@ import { parsePax, refuseGlobalOverrides, type PaxRecords } from './pax.ts';
 import { BLOCK, badTar, decodeName, parseHeader, sparseBlockContinues, type RawHeader } from './tar-header.ts';
 
 /** Bound of all headers that belong to one entry, in bytes: the reader never holds more. */
-export const MAX_HEADER_BYTES = 1024 * 1024;
+const MAX_HEADER_BYTES = 1024 * 1024;
 
-export type EntryKind = 'file' | 'hardlink' | 'symlink' | 'char' | 'block' | 'directory' | 'fifo';
+type EntryKind = 'file' | 'hardlink' | 'symlink' | 'char' | 'block' | 'directory' | 'fifo';
 
 /** One file of an archive, after all its headers were combined. */
 export interface TarEntry {
