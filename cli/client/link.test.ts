@@ -1,77 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import type { WebSocket } from 'ws';
 
-import { Channel, type ChannelListener } from '#shared/link/channel.ts';
-import { decodeUp, encodeFrame, type DownFrame, type UpFrame } from '#shared/link/frames.ts';
+import type { ChannelListener } from '#shared/link/channel.ts';
 import { OUTPUT, TO_HOST } from '#shared/link/session.ts';
+import { Edge, world } from '../testing/edge.ts';
 import { TestServer } from '../testing/server.ts';
 import { ControlPlane } from './http.ts';
-import { Link, type LinkWorld } from './link.ts';
+import { Link } from './link.ts';
 import { agentFor } from './pinned.ts';
 
 const SECRETS = { '0': 's0', control: 'sc' };
-const world: LinkWorld = {
-  now: () => performance.now(),
-  random: () => 0,
-  schedule(ms, task) {
-    const timer = setTimeout(task, ms);
-    return () => clearTimeout(timer);
-  },
-};
-
-/** The edge and the host behind it, as one: answers hello and attach, and holds the host's end of the stream. */
-class Edge {
-  readonly frames: UpFrame[] = [];
-  readonly sockets: WebSocket[] = [];
-  received = '';
-  channel: Channel | undefined;
-  /** Answers attaches; set to refuse or to stay silent. */
-  onAttach: (id: string) => void = (id) => {
-    this.open();
-    this.send({ t: 'attached', id, s: 'stream', g: 'g1' });
-  };
-
-  constructor(server: TestServer) {
-    server.onSocket = (socket, path) => {
-      expect(path).toBe('/1.0/fleet/link');
-      this.sockets.push(socket);
-      socket.on('message', (data: Buffer) => this.#take(decodeUp(data.toString())));
-      socket.on('close', () => {
-        if (socket === this.sockets.at(-1)) this.channel?.disconnected();
-      });
-    };
-  }
-
-  send(frame: DownFrame): void {
-    const socket = this.sockets.at(-1);
-    if (socket?.readyState === socket?.OPEN) socket?.send(encodeFrame(frame));
-  }
-
-  open(): void {
-    const listener: ChannelListener = {
-      data: (_, bytes) => {
-        this.received += Buffer.from(bytes).toString();
-      },
-      control() {},
-      writable() {},
-      closed() {},
-    };
-    this.channel ??= new Channel({ id: 'stream', ticket: 'host', send: (frame) => this.send(frame), world, listener });
-  }
-
-  #take(frame: UpFrame): void {
-    this.frames.push(frame);
-    if (frame.t === 'hello') {
-      this.send({ t: 'welcome', conn: 'c', now: 0, heartbeatMs: 60_000, rotateMs: 3_600_000 });
-      if (!this.channel) return;
-      this.send({ t: 'resume', streams: [{ s: 'stream', g: 'g2' }] });
-      this.channel.resume('host', (down) => this.send(down));
-    }
-    if (frame.t === 'attach') this.onAttach(frame.id);
-    if (frame.t === 'd' || frame.t === 'a' || frame.t === 'rst') this.channel?.receive(frame);
-  }
-}
-
 async function setUp() {
   const server = await TestServer.start();
   const edge = new Edge(server);
