@@ -5,6 +5,7 @@ import { findSettings, type Settings } from './client/settings.ts';
 import { readIfThere } from './files.ts';
 import { follow } from './follow.ts';
 import type { Io } from './io.ts';
+import { printable } from './output/printable.ts';
 
 /** One run of the command: its surroundings, and the control plane once a verb asks for it. */
 export class Session {
@@ -37,9 +38,9 @@ export class Session {
     this.io.stdout.write(text);
   }
 
-  /** A line for people, not for pipes. */
+  /** A line for people, not for pipes. It may hold what came from anywhere. */
   note(line: string): void {
-    this.io.stderr.write(`${line}\n`);
+    this.io.stderr.write(`${printable(line, 'keep lines')}\n`);
   }
 
   /**

@@ -1,7 +1,6 @@
 import { FairleadError, isFairleadError } from '#shared/errors.ts';
 import type { Operation } from '#shared/lxd/operation.ts';
 import { isFinal, STATUS } from '#shared/lxd/status.ts';
-import { printable } from '../output/printable.ts';
 import { url, type ControlPlane } from './http.ts';
 
 /** The longest a server holds one `wait`. */
@@ -49,15 +48,9 @@ export async function untilFinal(operation: Operation, waiting: Waiting): Promis
 export function succeeded(operation: Operation): Operation {
   if (operation.status_code === STATUS.success) return operation;
   if (operation.status_code === STATUS.cancelled) {
-    throw new FairleadError(
-      'cancelled',
-      printable(operation.err, 'keep lines') || `Cancelled: ${operation.description}`,
-    );
+    throw new FairleadError('cancelled', operation.err || `Cancelled: ${operation.description}`);
   }
-  throw new FairleadError(
-    'host_failed',
-    printable(operation.err, 'keep lines') || `Failed without a reason: ${operation.description}`,
-  );
+  throw new FairleadError('host_failed', operation.err || `Failed without a reason: ${operation.description}`);
 }
 
 /** The name of the first instance an operation is about. */

@@ -2,7 +2,6 @@ import { FairleadError, messageOf } from '#shared/errors.ts';
 import type { FleetInstance } from '../client/fleet.ts';
 import { url, type Answer, type ControlPlane, type Query } from '../client/http.ts';
 import type { Target } from '../grammar.ts';
-import { printable } from '../output/printable.ts';
 import type { Session } from '../session.ts';
 
 /** Verbs on several instances work on so many at a time. */
@@ -46,7 +45,7 @@ export async function onEach(
         await act(name);
       } catch (error) {
         failed += 1;
-        session.note(`Error: ${printable(name)}: ${messageOf(error)}`);
+        session.note(`Error: ${name}: ${messageOf(error)}`);
       }
     }
   };

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { FairleadError } from '#shared/errors.ts';
 import type { Event } from '#shared/lxd/event.ts';
 import { gather } from '../grammar.ts';
-import { yaml } from '../output/format.ts';
+import { json, yaml } from '../output/format.ts';
 import { printable } from '../output/printable.ts';
 import type { Session } from '../session.ts';
 
@@ -35,7 +35,7 @@ export function registerMonitor(program: Command, session: Session): void {
       for await (const event of events(session.api, type, { sleep: (ms) => session.io.sleep(ms), onCut })) {
         if (type.length > 0 && !type.includes(event.type)) continue;
         if (pretty) session.print(`${eventLine(event)}\n`);
-        else session.print(format === 'json' ? `${JSON.stringify(event)}\n` : `${await yaml(event, 'sorted')}\n\n`);
+        else session.print(format === 'json' ? `${json(event)}\n` : `${await yaml(event, 'sorted')}\n\n`);
       }
     });
 }

@@ -23,7 +23,7 @@ export function registerToken(host: Command, session: Session): void {
     .description('Make a token with which one new host can join')
     .option('--site <site>', 'the site the host stands at')
     .option('--label <key=value>', 'a label the host gets; may be repeated', gather)
-    .option('--name <name>', "the host's name in the fleet (default: its host name)")
+    .option('--name <name>', 'the only name a host may join under (default: any)')
     .option('--ttl <duration>', 'how long it can be used: 90, 15m, 12h (default 15m, at most 24h)', parseDuration)
     .action(async ({ site, label, name, ttl }: Options) => {
       const body = { site, name, ttl, ...(label && { labels: parsePairs(label) }) };

@@ -1,6 +1,10 @@
 import { FairleadError } from '#shared/errors.ts';
 import { csv, table, type Rows } from './table.ts';
 
+// oxlint-disable-next-line no-control-regex -- finding control characters is the purpose
+const C1 = /[\u007f-\u009f]/g;
+const hex = (char: string) => char.charCodeAt(0).toString(16);
+
 export const FORMATS = ['table', 'csv', 'json', 'yaml'] as const;
 export type Format = (typeof FORMATS)[number];
 
@@ -22,16 +26,23 @@ export async function listing(
     case 'csv':
       return csv(content.rows);
     case 'json':
-      return `${JSON.stringify(content.objects)}\n`;
+      return `${json(content.objects)}\n`;
     case 'yaml':
       return await yaml(content.objects);
   }
 }
 
+/** JSON in one line; control characters that JSON leaves as they are (C1) are escaped too, for it may be shown on a terminal. */
+export function json(value: unknown): string {
+  return JSON.stringify(value).replace(C1, (char) => `\\u00${hex(char)}`);
+}
+
 /** YAML that LXD's reader (YAML 1.1) takes for the same values: "1", "yes" and "0755" stay quoted strings. */
 export async function yaml(value: unknown, order: 'as given' | 'sorted' = 'as given'): Promise<string> {
   const { stringify } = await import('yaml');
-  return stringify(value, { version: '1.1', indentSeq: false, lineWidth: 0, sortMapEntries: order === 'sorted' });
+  const options = { version: '1.1', indentSeq: false, lineWidth: 0, sortMapEntries: order === 'sorted' } as const;
+  // A string with such a character is always written in double quotes.
+  return stringify(value, options).replace(C1, (char) => `\\x${hex(char)}`);
 }
 
 /** @throws FairleadError `bad_request` with the place of the mistake */

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { operation } from '../testing/server.ts';
 import { useUtc } from '../testing/utc.ts';
 import { age, dateTime, longDate } from './age.ts';
-import { bytesIec, bytesSi, naturally, parseYaml, yaml } from './format.ts';
+import { bytesIec, bytesSi, json, naturally, parseYaml, yaml } from './format.ts';
 import { ProgressLine, progressText } from './progress.ts';
 
 useUtc();
@@ -69,6 +69,15 @@ profiles:
       k: ' lead',
     };
     expect(await parseYaml(await yaml(value))).toEqual(value);
+  });
+
+  it('drives no terminal', async () => {
+    const value = { a: 'x\u001b[2Jy', b: 'l1\nl2\u009b2J', c: '\u007f' };
+    const text = await yaml(value);
+    // oxlint-disable-next-line no-control-regex -- none may be there
+    expect(text).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+    expect(await parseYaml(text)).toEqual(value);
+    expect(json(value)).toBe('{"a":"x\\u001b[2Jy","b":"l1\\nl2\\u009b2J","c":"\\u007f"}');
   });
 
   it('says where a mistake is', async () => {
