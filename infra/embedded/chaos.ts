@@ -32,7 +32,7 @@ export function createChaos(options: ChaosOptions, clock: TimerClock): Chaos {
 }
 
 /** A small generator of numbers in 0…1 (mulberry32): for tests, never for secrets. */
-export function seededRandom(seed: number): () => number {
+function seededRandom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

@@ -2,6 +2,7 @@ import type { WebSocket } from 'ws';
 
 import { FairleadError } from '#shared/errors.ts';
 import type { AuthorizedEvent } from '../../functions/ports/events.ts';
+import { waitAtMost } from './bounded-wait.ts';
 import type { Chaos } from './chaos.ts';
 import type { TimerClock } from './clock.ts';
 import type { GatewayRules } from './rules.ts';
@@ -66,8 +67,8 @@ export function openConnection({
         throw new FairleadError('unavailable', 'the other end of the websocket reads too slowly; send again later');
       }
       lastActive = clock.now();
-      chaos(() => write(socket, bytes, rules.maxFrameBytes));
-      if (socket.bufferedAmount > SLOW_BYTES) await drained(socket);
+      const written = new Promise<void>((resolve) => chaos(() => write(socket, bytes, rules.maxFrameBytes, resolve)));
+      if (socket.bufferedAmount > SLOW_BYTES) await waitAtMost(written, SLOW_WAIT_MS);
       return 'sent';
     },
     close: (code, reason) => {
@@ -116,21 +117,15 @@ export function openConnection({
 }
 
 /** Writes a message; a long one in several frames, since `ws` makes one of any size. */
-function write(socket: WebSocket, bytes: Buffer, maxFrameBytes: number): void {
-  if (socket.readyState !== socket.OPEN) return;
+function write(socket: WebSocket, bytes: Buffer, maxFrameBytes: number, written: () => void): void {
+  if (socket.readyState !== socket.OPEN) {
+    written();
+    return;
+  }
   const size = Math.min(maxFrameBytes, Math.max(bytes.length, 1));
   for (let from = 0; ; from += size) {
     const fin = from + size >= bytes.length;
-    socket.send(bytes.subarray(from, from + size), { binary: false, fin });
+    socket.send(bytes.subarray(from, from + size), { binary: false, fin }, fin ? written : undefined);
     if (fin) return;
-  }
-}
-
-/** Ends when the client has read some of what waits, or after a while. */
-async function drained(socket: WebSocket): Promise<void> {
-  const STEP_MS = 5;
-  for (let waited = 0; waited < SLOW_WAIT_MS; waited += STEP_MS) {
-    if (socket.readyState !== socket.OPEN || socket.bufferedAmount <= SLOW_BYTES) return;
-    await new Promise((resolve) => setTimeout(resolve, STEP_MS));
   }
 }

@@ -3,7 +3,7 @@
 const UTC_TIME_UNTIL = 2050;
 
 /** Tag, length, content. */
-export function element(tag: number, ...contents: readonly Uint8Array[]): Buffer {
+function element(tag: number, ...contents: readonly Uint8Array[]): Buffer {
   const content = Buffer.concat(contents);
   if (content.length < 0x80) return Buffer.concat([Buffer.from([tag, content.length]), content]);
   const hex = content.length.toString(16);

@@ -121,7 +121,7 @@ describe('the gateway, HTTP', () => {
     const answer = await ask('/');
     expect([answer.status, JSON.parse(answer.body.toString())]).toMatchObject([
       504,
-      { type: 'error', metadata: { code: 'timed_out' } },
+      { type: 'error', error_code: 504 },
     ]);
   });
 

@@ -2,8 +2,7 @@ import type { Clock, Log } from '../../functions/ports/ports.ts';
 import { redact, redactText } from './redact.ts';
 
 /** What is written: `info` everything, `error` only failures. */
-export const LOG_LEVELS = ['info', 'error', 'silent'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
+export type LogLevel = 'info' | 'error' | 'silent';
 
 export interface LogOptions {
   readonly level?: LogLevel;

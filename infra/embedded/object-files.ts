@@ -27,9 +27,9 @@ const WRITE_BEHIND = 1024 * 1024;
 const PLACE_ATTEMPTS = 5;
 
 /** What became of bytes that were written. */
-export type Outcome = 'stored' | 'exists' | 'mismatch';
+type Outcome = 'stored' | 'exists' | 'mismatch';
 
-export interface Expected {
+interface Expected {
   readonly sha256?: string;
   readonly once: boolean;
 }

@@ -1,15 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import { FairleadError } from '#shared/errors.ts';
+import { error as errorEnvelope } from '#shared/lxd/envelope.ts';
 
 /** Of a body that nobody wants, this much is read so that its sender gets to read the answer; then the connection ends. */
 const DRAIN_BYTES = 16 * 1024 * 1024;
 const DRAIN_MS = 5_000;
-
-/** An error in LXD's form, as JSON text. `code` is ours. */
-export function errorEnvelope(status: number, code: string, message: string): string {
-  return JSON.stringify({ type: 'error', error: message, error_code: status, metadata: { code } });
-}
 
 /** The error a user may see: what is no {@link FairleadError} tells nothing of its inside. */
 export function presentable(error: unknown): FairleadError {
@@ -22,8 +18,8 @@ export function presentable(error: unknown): FairleadError {
 
 /** Answers with an error in LXD's form, also while the body is still arriving. */
 export function answerError(request: IncomingMessage, response: ServerResponse, error: unknown): void {
-  const { status, code, message } = presentable(error);
-  const text = errorEnvelope(status, code, message);
+  const { status, message } = presentable(error);
+  const text = JSON.stringify(errorEnvelope(status, message));
   const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
   const body = request.method === 'HEAD' ? '' : text;
   if (request.complete || !expectsBody(request)) {

@@ -5,6 +5,7 @@ import { WebSocketServer, type WebSocket } from 'ws';
 
 import { FairleadError } from '#shared/errors.ts';
 import { encodeFrame } from '#shared/link/frames.ts';
+import { error as errorEnvelope } from '#shared/lxd/envelope.ts';
 import type { Authorization, AuthorizedEvent, ConnectEvent } from '../../functions/ports/events.ts';
 import type { Functions } from '../../functions/functions.ts';
 import type { Links } from '../../functions/ports/links.ts';
@@ -15,7 +16,7 @@ import { CLOSE, openConnection, type Connection } from './connection.ts';
 import { frameMeter } from './frame-meter.ts';
 import { headersOf, sourceAddress } from './http-door.ts';
 import type { Invocations } from './invocations.ts';
-import { errorEnvelope, presentable } from './refusal.ts';
+import { presentable } from './refusal.ts';
 import type { GatewayRules } from './rules.ts';
 import { tokenBucket, type TokenBucket } from './token-bucket.ts';
 
@@ -240,8 +241,8 @@ function isHeartbeat(text: string): boolean {
 
 function refuse(socket: Duplex, error: unknown): void {
   if (socket.destroyed) return;
-  const { status, code, message } = presentable(error);
-  const body = errorEnvelope(status, code, message);
+  const { status, message } = presentable(error);
+  const body = JSON.stringify(errorEnvelope(status, message));
   const head = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Error'}`,
     'Connection: close',
