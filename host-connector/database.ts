@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
-import { FairleadError } from '#shared/errors.ts';
+import { FairleadError, messageOf } from '#shared/errors.ts';
 
 const VERSION = 1;
 
@@ -25,9 +25,18 @@ export function openDatabase(stateDir: string): DatabaseSync {
   const db = new DatabaseSync(path);
   // Commands and results are nobody else's business; SQLite gives its other files the same mode.
   chmodSync(path, 0o600);
-  db.exec(
-    'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; PRAGMA cache_size = -512;',
-  );
+  try {
+    // Exclusive: two connectors on one state would both act on the same commands.
+    db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
+    db.exec('PRAGMA cache_size = -512; BEGIN IMMEDIATE; COMMIT');
+  } catch (cause) {
+    db.close();
+    throw new FairleadError(
+      'busy',
+      `${path} is in use: a connector runs on this state already. Stop it first. (${messageOf(cause)})`,
+      { cause },
+    );
+  }
   const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0);
   if (version > VERSION) {
     db.close();

@@ -3,15 +3,15 @@ import { FairleadError, messageOf } from '#shared/errors.ts';
 import { told, type Executor } from './executor.ts';
 import type { Host } from './host.ts';
 import { downloadProgress } from './progress.ts';
-import { newRole, type Role } from './roles.ts';
+import type { Role } from './roles.ts';
 
 /** Makes an instance: all of it, or nothing is left. The role file comes first, so that a crash leaves a trace to clean up by. */
 export const create: Executor<'create'> = async ({ instance: spec, start }, context, host) => {
-  assertAllowed(spec, host.policy.ceiling, 'host');
+  assertAllowed(spec, (await host.policy()).ceiling, 'host');
   const present = host.roles.find(spec.id);
   if (present)
     throw new FairleadError('already_exists', `This host holds "${present.spec.name}" already, with the same id.`);
-  const role = await host.roles.put(newRole(spec));
+  const role = await host.roles.add(spec);
   try {
     if (spec.image) {
       const { fingerprint } = spec.image;
@@ -25,7 +25,7 @@ export const create: Executor<'create'> = async ({ instance: spec, start }, cont
     await host.disks.create(spec);
     context.signal.throwIfAborted();
     if (start) await host.containers.start(spec);
-    const made = await host.roles.put({ ...role, ready: true, power: start ? 'on' : 'off' });
+    const made = await host.roles.change(spec.id, { ready: true, power: start ? 'on' : 'off' });
     return told(await host.observer.observe(made));
   } catch (error) {
     await undoCreate(role, host);
@@ -38,7 +38,7 @@ export async function undoCreate(role: Role, host: Host): Promise<void> {
   const { spec } = role;
   try {
     await host.containers.stop(spec, { force: true, timeoutSeconds: 1 });
-    await host.containers.remove(spec);
+    await host.containers.forget(spec);
     await host.disks.remove(spec.id);
     await host.roles.remove(spec.id);
   } catch (error) {

@@ -20,7 +20,7 @@ export const remove: Executor<'delete'> = async ({ id, epoch }, _context, host) 
 
 /** Removes all of a stopped instance. The role goes last: a crash in between leaves what the next try needs. */
 export async function removeAll({ spec }: Role, host: Host): Promise<void> {
-  await host.containers.remove(spec);
+  await host.containers.forget(spec);
   await host.disks.remove(spec.id);
   await host.roles.remove(spec.id);
 }

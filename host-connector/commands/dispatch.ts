@@ -1,6 +1,6 @@
 import { FairleadError, messageOf } from '#shared/errors.ts';
 import { READ_ONLY, type HostCommand } from '#shared/link/commands.ts';
-import { toWire, type DownFrame } from '#shared/link/frames.ts';
+import { toWire, type DownFrame, type UpFrame } from '#shared/link/frames.ts';
 import type { LinkLine } from '../link/connection.ts';
 import type { Pump } from '../link/pump.ts';
 import type { Spool } from '../link/spool.ts';
@@ -28,6 +28,8 @@ export interface DispatchParts {
   readonly pump: Pick<Pump, 'more'>;
   readonly asks: Asks;
   readonly executors: Executors;
+  /** Sends on the line that serves now, if any. */
+  readonly send: (frame: UpFrame) => void;
   /** The control plane's clock, milliseconds since 1970: command expiry is its word. */
   readonly cloudNow: () => number;
 }
@@ -82,8 +84,13 @@ export class Dispatcher {
   /** Asks all commands to stop, because the connector does. What they leave undone is settled at the next start. */
   stop(): void {
     for (const running of this.#running.values()) {
-      running.abort(new FairleadError('cancelled', 'The connector of this host was stopped. Try again.'));
+      running.abort(new FairleadError('unavailable', 'The connector of this host was stopped. Try again.'));
     }
+  }
+
+  /** Runs something of the connector's own on an instance, between its commands. */
+  alone<T>(instance: string, task: () => Promise<T>): Promise<T> {
+    return this.#serial.run(instance, task);
   }
 
   /** Where a command has to queue. */
@@ -108,7 +115,7 @@ export class Dispatcher {
     } catch (error) {
       outcome = this.#failed(error);
     }
-    line.send(this.#parts.spool.passing(frame.id, outcome));
+    this.#parts.send(this.#parts.spool.passing(frame.id, outcome));
   }
 
   async #outcome({ id, cmd }: CommandFrame, line: LinkLine, signal: AbortSignal): Promise<Outcome> {
@@ -116,7 +123,8 @@ export class Dispatcher {
       id,
       signal,
       line,
-      progress: (text, percent) => line.send({ t: 'progress', id, text, ...(percent !== undefined && { percent }) }),
+      progress: (text, percent) =>
+        this.#parts.send({ t: 'progress', id, text, ...(percent !== undefined && { percent }) }),
       locate: (fingerprint) => this.#parts.asks.locate(id, fingerprint, signal),
     };
     try {

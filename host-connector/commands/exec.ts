@@ -14,7 +14,7 @@ export const execThrough =
         `The instance "${spec.name}" is ${status.toLowerCase()}, so nothing can run in it. Start it first.`,
       );
     }
-    if (!host.policy.exec) {
+    if (!(await host.policy()).exec) {
       throw new FairleadError(
         'forbidden_by_host',
         'The policy of this host does not allow running commands in its instances.',

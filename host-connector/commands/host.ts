@@ -7,14 +7,15 @@ import type { Observer } from './observer.ts';
 
 /** What the commands need of this host. The composition root gives the real ones; tests and the simulator their own. */
 export interface Host {
-  readonly policy: HostPolicy;
+  /** The root-owned policy file as it is now. @throws FairleadError `bad_config` for one that cannot be read: then nothing is allowed */
+  policy(): Promise<HostPolicy>;
   readonly roles: Roles;
   readonly images: Images;
   readonly disks: Disks;
   readonly containers: Containers;
   readonly observer: Observer;
-  /** Facts of now; with `probe` also those that take seconds (`criu check`). */
-  facts(probe: boolean): Promise<HostFacts>;
+  /** What this host is now; with `criu check` it takes about a tenth of a second. */
+  facts(): Promise<HostFacts>;
   readonly log: Log;
 }
 
@@ -54,8 +55,8 @@ export interface Containers {
   unfreeze(id: string): Promise<void>;
   /** Makes a new specification the one that counts; what can be changed while running is changed now. */
   update(before: InstanceSpec, after: InstanceSpec): Promise<void>;
-  /** Forgets everything outside the root filesystem: configuration, network, logs. Stopped already. */
-  remove(spec: InstanceSpec): Promise<void>;
+  /** Forgets everything outside the root filesystem: configuration, network, devices. Stopped already. */
+  forget(spec: InstanceSpec): Promise<void>;
   status(id: string): Promise<InstanceStatus>;
   /** The ids of all that are not stopped. */
   running(): Promise<ReadonlySet<string>>;

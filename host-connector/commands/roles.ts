@@ -6,6 +6,7 @@ import { FairleadError } from '#shared/errors.ts';
 import { instanceSpec, type InstanceSpec } from '#shared/link/commands.ts';
 import { isMissing, readIfThere, removeDurably, writeDurably } from '../durable.ts';
 import type { HostPaths } from '../host/paths.ts';
+import { Serial } from './lanes.ts';
 
 /**
  * What this host is to an instance, on disk before the act it announces (security.md §4.1): it starts a container only as its `owner`,
@@ -18,6 +19,8 @@ const role = z.object({
   ready: z.boolean(),
   /** The power state to come back to after a reboot of the host. */
   power: z.enum(['on', 'off']),
+  /** The host ids its files belong to, when it does not share those of the images. */
+  idmap: z.object({ base: z.int().nonnegative(), size: z.int().positive() }).optional(),
   spec: instanceSpec,
 });
 export type Role = z.infer<typeof role>;
@@ -26,6 +29,7 @@ export type Role = z.infer<typeof role>;
 export class Roles {
   readonly #paths: HostPaths;
   readonly #roles: Map<string, Role>;
+  readonly #writes = new Serial();
 
   private constructor(paths: HostPaths, roles: Map<string, Role>) {
     this.#paths = paths;
@@ -71,17 +75,22 @@ export class Roles {
     );
   }
 
-  /** Writes a role; on disk when it resolves. */
-  async put(next: Role): Promise<Role> {
-    await writeDurably(this.#paths.instance(next.spec.id).role, `${JSON.stringify(next, null, 2)}\n`);
-    this.#roles.set(next.spec.id, next);
-    return next;
+  /** Writes the role of an instance that is about to be made; on disk when it resolves. */
+  async add(spec: InstanceSpec): Promise<Role> {
+    return this.#writes.run(spec.id, () =>
+      this.#write({ version: 1, role: 'owner', ready: false, power: 'off', spec }),
+    );
   }
 
-  /** Notes the power state to come back to. */
+  /** Changes some of a role; on disk when it resolves. @throws FairleadError `not_found` */
+  async change(id: string, change: Partial<Pick<Role, 'ready' | 'power' | 'idmap' | 'spec'>>): Promise<Role> {
+    return this.#writes.run(id, () => this.#write({ ...this.require(id), ...change }));
+  }
+
+  /** Notes the power state to come back to, if it is another one and the instance is still there. */
   async power(id: string, power: Role['power']): Promise<void> {
     const present = this.#roles.get(id);
-    if (present && present.power !== power) await this.put({ ...present, power });
+    if (present && present.power !== power) await this.change(id, { power });
   }
 
   /**
@@ -90,6 +99,16 @@ export class Roles {
    * @throws FairleadError `host_failed` when something is left
    */
   async remove(id: string): Promise<void> {
+    return this.#writes.run(id, () => this.#remove(id));
+  }
+
+  async #write(next: Role): Promise<Role> {
+    await writeDurably(this.#paths.instance(next.spec.id).role, `${JSON.stringify(next, null, 2)}\n`);
+    this.#roles.set(next.spec.id, next);
+    return next;
+  }
+
+  async #remove(id: string): Promise<void> {
     const { dir, role } = this.#paths.instance(id);
     for (const name of await namesIn(dir, 'file')) if (join(dir, name) !== role) await unlink(join(dir, name));
     await removeDurably(role);
@@ -129,9 +148,4 @@ async function namesIn(path: string, kind: 'file' | 'folder' = 'folder'): Promis
     if (isMissing(error)) return [];
     throw error;
   }
-}
-
-/** A role for an instance that is about to be made. */
-export function newRole(spec: InstanceSpec): Role {
-  return { version: 1, role: 'owner', ready: false, power: 'off', spec };
 }

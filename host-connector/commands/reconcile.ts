@@ -1,0 +1,93 @@
+import { FairleadError, messageOf } from '#shared/errors.ts';
+import type { HostCommand } from '#shared/link/commands.ts';
+import { toWire } from '#shared/link/frames.ts';
+import type { Spool } from '../link/spool.ts';
+import { undoCreate } from './create.ts';
+import { remove } from './delete.ts';
+import { told, type Context, type Done } from './executor.ts';
+import type { Host } from './host.ts';
+import type { Journal, Outcome, Unfinished } from './journal.ts';
+import type { Role } from './roles.ts';
+
+/**
+ * At start, before the link: settles what a crash interrupted. Half-made instances are removed, all other unfinished commands are answered
+ * by what is true now. Containers that run are left alone.
+ */
+export async function reconcile(host: Host, journal: Journal, spool: Spool): Promise<void> {
+  for (const unfinished of journal.unfinished()) {
+    const outcome = await settle(unfinished, host);
+    journal.finish(unfinished.id, outcome);
+    spool.result(unfinished.id, outcome);
+    host.log(
+      'info',
+      `settled ${unfinished.command.kind} ${unfinished.id} after a restart: ${outcome.ok ? 'done' : outcome.error.message}`,
+    );
+  }
+  for (const role of host.roles.all()) if (!role.ready) await undoCreate(role, host);
+}
+
+async function settle({ command }: Unfinished, host: Host): Promise<Outcome> {
+  try {
+    return { ok: true, ...(await conclude(command, host)) };
+  } catch (error) {
+    const known = error instanceof FairleadError ? error : new FairleadError('host_failed', messageOf(error));
+    return { ok: false, seq: host.observer.next(), error: toWire(known) };
+  }
+}
+
+async function conclude(command: HostCommand, host: Host): Promise<Done> {
+  switch (command.kind) {
+    case 'create': {
+      const role = host.roles.find(command.instance.id);
+      if (role) await undoCreate(role, host);
+      throw interrupted(
+        `creating "${command.instance.name}"`,
+        'What was made of it has been removed; create it again.',
+      );
+    }
+    case 'delete':
+      // Deleting goes on where it ended.
+      return remove(command, NO_CONTEXT, host);
+    case 'update': {
+      const role = host.roles.require(command.instance.id, command.instance.epoch);
+      if (JSON.stringify(role.spec) !== JSON.stringify(command.instance)) {
+        throw interrupted(`changing "${role.spec.name}"`, 'Nothing was changed; try again.');
+      }
+      return told(await host.observer.observe(role));
+    }
+    case 'state': {
+      const role = host.roles.require(command.id, command.epoch);
+      const status = await host.containers.status(command.id);
+      if (status === AFTER[command.action]) {
+        await host.roles.power(command.id, status === 'Stopped' ? 'off' : 'on');
+        return told(await host.observer.observe(role));
+      }
+      throw interrupted(
+        `it had to ${command.action} "${role.spec.name}"`,
+        `It is ${status.toLowerCase()} now; try again.`,
+      );
+    }
+    case 'exec':
+    case 'measure':
+    case 'console-log':
+    case 'facts':
+      throw interrupted(`this ${command.kind} ran`, 'Its outcome is unknown.');
+  }
+}
+
+/** The state that shows that an action was done. A restart shows nothing: it began in the state it ends in. */
+const AFTER = { start: 'Running', stop: 'Stopped', freeze: 'Frozen', unfreeze: 'Running', restart: undefined } as const;
+
+/** Deleting tells no progress and needs no images. */
+const NO_CONTEXT = {} as Context;
+
+function interrupted(what: string, next: string): FairleadError {
+  return new FairleadError('host_failed', `The connector of this host restarted while ${what}. ${next}`);
+}
+
+/** Notes instances that stopped while no connector looked, in the same boot: they stay off after the next one. */
+export async function adopt(host: Host): Promise<readonly Role[]> {
+  const running = await host.containers.running();
+  for (const { spec } of host.roles.all()) await host.roles.power(spec.id, running.has(spec.id) ? 'on' : 'off');
+  return host.roles.all().filter(({ spec }) => running.has(spec.id));
+}
