@@ -19,6 +19,16 @@ function jobs() {
 }
 
 describe('jobs', () => {
+  it('do not begin within the call that asks for them', async () => {
+    const { runner } = jobs();
+    let began = false;
+    runner.start(async () => void (began = true), nothing);
+    await runner.enqueue(INGEST);
+    expect(began).toBe(false);
+    await expect.poll(() => began).toBe(true);
+    await runner.stop();
+  });
+
   it('run after enqueue has answered, also those that came before the start', async () => {
     const { runner } = jobs();
     const ran: Job[] = [];
@@ -88,6 +98,7 @@ describe('jobs', () => {
       ended += 1;
     }, nothing);
     for (let n = 0; n < 10; n += 1) await runner.enqueue(INGEST);
+    await expect.poll(() => now).toBe(4);
     await runner.stop();
     expect([most, ended, now]).toEqual([4, 4, 0]);
     await expect(runner.enqueue(INGEST)).rejects.toMatchObject({ code: 'unavailable' });

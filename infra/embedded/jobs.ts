@@ -81,7 +81,9 @@ export function createJobs(clock: TimerClock, log: Log): JobRunner {
         const why = stopped ? 'the control plane is stopping' : `${MAX_WAITING} jobs are waiting already`;
         throw new FairleadError('unavailable', `the work could not be queued: ${why}; try again in a moment`);
       }
-      queue(job, 1);
+      waiting.push({ job, attempt: 1 });
+      // Later, so that nothing of the job runs within the call that asked for it.
+      setImmediate(pump);
     },
     start: (runJob, sweepRecords) => {
       run = runJob;

@@ -23,6 +23,20 @@ export function parseListen(text: string): ListenAddress {
   );
 }
 
+/**
+ * Reads the URL under which users and hosts reach a deployment, without a slash at its end.
+ * @throws FairleadError `bad_request` when it is not https with a host, or has more than that.
+ */
+export function parsePublicUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const plain = url?.protocol === 'https:' && url.pathname === '/' && !url.search && !url.hash && !url.username;
+  if (url !== undefined && plain) return url.origin;
+  throw new FairleadError(
+    'bad_request',
+    `${JSON.stringify(text)} is no public URL; write https://host or https://host:port`,
+  );
+}
+
 /** The address as a part of a URL; where every address is meant, the machine's name stands for them. */
 export function urlOf({ host, port }: ListenAddress): string {
   const name = host === '::' || host === '0.0.0.0' ? hostname() : host;

@@ -50,6 +50,17 @@ describe('records in SQLite', () => {
     await records.close();
   });
 
+  it('lose very many expired ones in turns, between which others work', async () => {
+    const records = openSqliteRecords(path);
+    await Promise.all(Array.from({ length: 2500 }, (_, n) => records.transact([put(`k${n}`, 1000)])));
+    const sweep = records.sweepExpired(2000);
+    await records.transact([put('meanwhile')]);
+    expect((await records.query('p')).items.length).toBeGreaterThan(1);
+    expect(await sweep).toBe(2500);
+    expect((await records.query('p')).items).toHaveLength(1);
+    await records.close();
+  });
+
   it('are written before close ends, and refuse work after it', async () => {
     const records = openSqliteRecords(path);
     const late = records.transact([put('a')]);

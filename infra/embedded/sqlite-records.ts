@@ -24,12 +24,12 @@ const MAX_PK_BYTES = 2048;
 const MAX_SK_BYTES = 1024;
 /** Transactions that wait for the next commit; more are answered `unavailable`. */
 const MAX_WAITING = 10_000;
-/** Expired records that one call of the broom deletes, so that it never holds the store for long. */
+/** Expired records that the broom deletes at once; then others have a turn. */
 const SWEEP_BATCH = 1000;
 
 /** Records in one SQLite file, and what the process that owns the file may do to it. */
 export interface SqliteRecords extends Records {
-  /** Deletes up to a thousand records whose time is over; the number that went. */
+  /** Deletes the records whose time is over; the number that went. */
   sweepExpired(now: number): Promise<number>;
   /** Commits what waits, folds the log into the file and closes it. */
   close(): Promise<void>;
@@ -165,8 +165,14 @@ class Store implements SqliteRecords {
   }
 
   async sweepExpired(now: number): Promise<number> {
-    this.#mustBeOpen();
-    return Number(this.#sweep.run(now, SWEEP_BATCH).changes);
+    let swept = 0;
+    for (;;) {
+      this.#mustBeOpen();
+      const changes = Number(this.#sweep.run(now, SWEEP_BATCH).changes);
+      swept += changes;
+      if (changes < SWEEP_BATCH) return swept;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
   }
 
   async close(): Promise<void> {

@@ -202,6 +202,14 @@ describe('an embedded control plane', () => {
     expect(existsSync(dataDir)).toBe(false);
   });
 
+  it.each(['fleet', 'http://fleet', 'https://fleet/path', 'https://u@fleet', 'https://fleet?x=1'])(
+    'takes no public URL %j',
+    async (publicUrl) => {
+      await expect(start({ publicUrl })).rejects.toMatchObject({ code: 'bad_request' });
+      expect(existsSync(dataDir)).toBe(false);
+    },
+  );
+
   it('listens on IPv6 too', async () => {
     const { url } = await start({ listen: '[::1]:0' });
     expect(url).toMatch(/^https:\/\/\[::1\]:\d+$/);

@@ -12,7 +12,7 @@ import { openFileObjects } from './file-objects.ts';
 import { openGateway } from './gateway.ts';
 import { createJobs } from './jobs.ts';
 import { loadKeys } from './keys.ts';
-import { parseListen, urlOf } from './listen.ts';
+import { parseListen, parsePublicUrl, urlOf } from './listen.ts';
 import { systemRandom } from './random.ts';
 import type { GatewayRules } from './rules.ts';
 import { openSqliteRecords } from './sqlite-records.ts';
@@ -65,11 +65,12 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
   const undo = new AsyncDisposableStack();
   try {
     const address = parseListen(options.listen);
+    const published = options.publicUrl === undefined ? undefined : parsePublicUrl(options.publicUrl);
     const data = claimDataDirectory(options.dataDir);
     undo.defer(() => data.release());
     const keys = loadKeys({
       directory: join(data.path, 'keys'),
-      names: namesOf(address.host, options.publicUrl),
+      names: namesOf(address.host, published),
       clock,
       random,
     });
@@ -81,7 +82,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     const gateway = await openGateway({ listen: address, tls: keys.tls, clock, random, log, rules, chaos });
     undo.defer(() => gateway.stop());
 
-    const publicUrl = (options.publicUrl ?? urlOf(gateway.address)).replace(/\/+$/, '');
+    const publicUrl = published ?? urlOf(gateway.address);
     const root = join(data.path, 'objects');
     const objects = await openFileObjects({ root, publicUrl, signingKey: keys.signingKey, clock });
     const deployment = {
