@@ -24,6 +24,9 @@ export function runJob(ports: Ports, job: Job): Promise<void> {
   }
 }
 
+/** A job that has not ended its operation by then is asked for again; it does nothing twice. */
+const LOST_JOB_MS = 5 * 60_000;
+
 /** Ends what is overdue, sends again what was not answered. Whatever else lost its effect is found here. */
 async function sweep(ports: Ports): Promise<void> {
   const pages = await Promise.all(
@@ -33,6 +36,11 @@ async function sweep(ports: Ports): Promise<void> {
   const now = ports.clock.now();
   for (const { data } of running.filter(({ data }) => data.deadline <= now)) {
     await attempt(ports, 'expire', () => expireOperation(ports, data.project, data.id));
+  }
+  for (const { data } of running.filter(({ data }) => data.job !== undefined && data.updatedAt + LOST_JOB_MS <= now)) {
+    await attempt(ports, 'job', () =>
+      ports.jobs.enqueue({ kind: 'ingest', project: data.project, operation: data.id }),
+    );
   }
   const hosts = new Set(running.flatMap(({ data }) => (data.command === undefined ? [] : (data.host ?? []))));
   for (const host of hosts) await attempt(ports, 'deliver', () => deliver(ports, host));

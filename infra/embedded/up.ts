@@ -100,6 +100,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
       (job) => functions.job(job),
       () => records.sweepExpired(clock.now()),
     );
+    await functions.job({ kind: 'restarted' });
     gateway.serve({ functions, objects: objects.handle });
     log.info('Fairlead is up', { url: publicUrl, fingerprint: keys.fingerprint, data: data.path });
     const running = undo.move();

@@ -112,6 +112,7 @@ export async function finishUpload(
     actor: actor.user,
     now,
     deadline: now + INGEST_DEADLINE_MS,
+    job: 'ingest',
     request: publication,
   });
   await ports.records.transact([write]);

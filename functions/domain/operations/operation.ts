@@ -23,6 +23,8 @@ export interface OperationRecord {
   readonly host?: string;
   /** The host command it waits for. */
   readonly command?: string;
+  /** The job that does the work, for the sweep to ask for again when it was lost. */
+  readonly job?: 'ingest';
   /** What ends with it: an instance's lock is released when its operation is final. */
   readonly instance?: string;
   /** Websocket operations: one-use secrets by descriptor, hashed; spent when the stream is attached. */
@@ -49,6 +51,7 @@ export interface NewOperation {
   readonly metadata?: Readonly<Record<string, unknown>>;
   readonly host?: string;
   readonly command?: string;
+  readonly job?: 'ingest';
   readonly instance?: string;
   readonly secrets?: Readonly<Record<string, string>>;
   readonly request?: unknown;
