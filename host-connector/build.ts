@@ -1,16 +1,11 @@
-import { cp, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
-/**
- * Bundles the connector for hosts without node_modules: `<out>/fairlead-connector.mjs`, node-pty's binary beside it, and the systemd unit.
- * Run: node host-connector/build.ts [OUT]
- */
-
 const HERE = dirname(fileURLToPath(import.meta.url));
-const OUT = process.argv[2] ?? join(HERE, '../dist/connector');
+const DEFAULT_OUT = join(HERE, '../dist/connector');
 
 /**
  * The code is bundled as CommonJS inside a module: its imports of Node's own modules then happen when it runs, behind the version check, and
@@ -24,39 +19,43 @@ if (Number(process.versions.node.split('.')[0]) < 24) {
 }
 const require = createRequire(import.meta.url), module = { exports: {} }, exports = module.exports;`;
 
-await rm(OUT, { recursive: true, force: true });
-await mkdir(OUT, { recursive: true });
-const result = await build({
-  stdin: {
-    contents: "import { main } from './main.ts'; void main(process.argv.slice(2));",
-    resolveDir: HERE,
-    loader: 'ts',
-  },
-  outfile: join(OUT, 'fairlead-connector.mjs'),
-  bundle: true,
-  platform: 'node',
-  target: 'node24',
-  format: 'cjs',
-  mainFields: ['module', 'main'],
-  minify: true,
-  keepNames: true,
-  legalComments: 'none',
-  external: ['@lydell/node-pty', 'bufferutil', 'utf-8-validate'],
-  banner: { js: BANNER },
-  metafile: true,
-});
-await copyTerminal();
-await cp(join(HERE, 'fairlead-connector.service'), join(OUT, 'fairlead-connector.service'));
-const [bytes] = Object.values(result.metafile.outputs).map((output) => output.bytes);
-process.stdout.write(`${OUT}/fairlead-connector.mjs: ${Math.round((bytes ?? 0) / 1024)} KiB\n`);
+/**
+ * Bundles the connector for hosts without node_modules: `fairlead-connector.mjs`, the binary for terminals beside it, and the systemd unit.
+ * @returns the folder
+ */
+export async function buildConnector(out = DEFAULT_OUT): Promise<string> {
+  // Nothing is removed: a virtual host of the lab may have the folder mounted.
+  await mkdir(out, { recursive: true });
+  await build({
+    stdin: {
+      contents: "import { main } from './main.ts'; void main(process.argv.slice(2));",
+      resolveDir: HERE,
+      loader: 'ts',
+    },
+    outfile: join(out, 'fairlead-connector.mjs'),
+    bundle: true,
+    platform: 'node',
+    target: 'node24',
+    format: 'cjs',
+    mainFields: ['module', 'main'],
+    minify: true,
+    keepNames: true,
+    legalComments: 'none',
+    external: ['@lydell/node-pty', 'bufferutil', 'utf-8-validate'],
+    banner: { js: BANNER },
+  });
+  await copyTerminal(out);
+  await cp(join(HERE, 'fairlead-connector.service'), join(out, 'fairlead-connector.service'));
+  return out;
+}
 
 /** node-pty loads a binary by path, so it stays a package: the connector finds it in node_modules beside the bundle. */
-async function copyTerminal(): Promise<void> {
-  const require = createRequire(import.meta.url);
-  const scope = dirname(dirname(require.resolve('@lydell/node-pty/package.json')));
+async function copyTerminal(out: string): Promise<void> {
+  const scope = dirname(dirname(createRequire(import.meta.url).resolve('@lydell/node-pty/package.json')));
   for (const name of await readdir(scope)) {
     if (!/^node-pty(-linux-(x64|arm64))?$/.test(name)) continue;
-    await cp(join(scope, name), join(OUT, 'node_modules/@lydell', name), { recursive: true });
+    await cp(join(scope, name), join(out, 'node_modules/@lydell', name), { recursive: true });
   }
-  await writeFile(join(OUT, 'package.json'), '{ "type": "module", "private": true }\n');
 }
+
+if (import.meta.main) process.stdout.write(`${await buildConnector(process.argv[2])}\n`);

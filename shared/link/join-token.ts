@@ -40,7 +40,7 @@ export function decodeJoinToken(text: string): JoinToken {
   }
   throw new FairleadError(
     'bad_request',
-    `This is not a join token: one begins with "${PREFIX}" and has no spaces. Make one with "fairlead token create" and copy it whole.`,
+    `This is not a join token: one begins with "${PREFIX}" and has no spaces. Make one with "fairlead host token" and copy it whole.`,
   );
 }
 
