@@ -55,7 +55,7 @@ export class Dispatcher {
     return this.#work.load;
   }
 
-  /** Takes a command. Never rejects: whatever happens becomes its result. */
+  /** Takes a command. Whatever happens becomes its result; rejects only when the journal cannot be written. */
   async command(frame: CommandFrame, line: LinkLine): Promise<void> {
     const { id, cmd } = frame;
     if (this.#running.has(id)) return;
