@@ -79,10 +79,13 @@ export class Fleet {
     const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'fairlead-')));
     if (options.dataDir === undefined) undo.defer(() => rm(dataDir, { recursive: true, force: true }));
     const fleet = new Fleet(lab, dataDir, options, undo.move());
-    undo.use(fleet);
-    await step(`control plane at ${fleet.url}`, () => fleet.startControl());
-    for (const host of hosts) await step(`host ${host} joins and connects`, () => fleet.#enrol(host));
-    undo.move();
+    try {
+      await step(`control plane at ${fleet.url}`, () => fleet.startControl());
+      for (const host of hosts) await step(`host ${host} joins and connects`, () => fleet.#enrol(host));
+    } catch (error) {
+      await fleet[Symbol.asyncDispose]();
+      throw error;
+    }
     return fleet;
   }
 
