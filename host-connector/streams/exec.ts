@@ -24,6 +24,8 @@ export class Exec {
   #isClosed = false;
   #roomFree: (() => void)[] = [];
   readonly #early: Uint8Array[] = [];
+  /** Input is written piece by piece, in order. */
+  #inputs: Promise<void> = Promise.resolve();
   /** While the command runs. */
   #live: { readonly session: Session; readonly channel: Channel } | undefined;
 
@@ -42,7 +44,7 @@ export class Exec {
   }
 
   readonly listener: ChannelListener = {
-    data: (channel, bytes, end) => this.#input(channel, bytes, end),
+    data: (channel, bytes, end) => (this.#inputs = this.#inputs.then(() => this.#input(channel, bytes, end))),
     control: (bytes) => this.#control(bytes),
     writable: () => this.#wakeWriters(),
     closed: () => {
