@@ -14,6 +14,10 @@ const NOISE = [
   /^Additional information can be obtained by setting the/,
   /^Received container state "ABORTING" instead of "RUNNING"/,
   /^Failed to initialize container/,
+  /^Failed to spawn container/,
+  /^Failed to create the (?:configured )?network/,
+  /^No such file or directory - Failed to create network device/,
+  /^An error occurred in another process/,
   /^No such file or directory - Failed to receive the container state/,
 ];
 

@@ -19,13 +19,17 @@ describe('running containers', () => {
 
 describe('lxc-info', () => {
   it('is read with state and pid', () => {
-    expect(parseInfo('State:          RUNNING\nPID:            123\n')).toEqual({ status: 'Running', pid: 123 });
-    expect(parseInfo('State:          FROZEN\nPID:            123\n')).toEqual({ status: 'Frozen', pid: 123 });
-    expect(parseInfo('State:          STOPPED\n')).toEqual({ status: 'Stopped', pid: 0 });
+    expect(parseInfo('State:          RUNNING\nPID:            123\n')).toMatchObject({ status: 'Running', pid: 123 });
+    expect(parseInfo('State:          FROZEN\nPID:            123\n')).toMatchObject({ status: 'Frozen', pid: 123 });
+    expect(parseInfo('State:          STOPPED\n')).toEqual({ status: 'Stopped', pid: 0, stopping: false });
   });
   it('counts what is on its way as running, and nothing as stopped', () => {
-    expect(parseInfo('State:          STOPPING\nPID:            5\n')).toEqual({ status: 'Running', pid: 5 });
-    expect(parseInfo('')).toEqual({ status: 'Stopped', pid: 0 });
+    expect(parseInfo('State:          STOPPING\nPID:            5\n')).toEqual({
+      status: 'Running',
+      pid: 5,
+      stopping: true,
+    });
+    expect(parseInfo('')).toMatchObject({ status: 'Stopped', pid: 0 });
   });
 });
 

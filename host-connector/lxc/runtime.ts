@@ -20,6 +20,8 @@ const UNIX_SOCKETS = '/proc/net/unix';
 export interface LiveState {
   readonly status: InstanceStatus;
   readonly pid: number;
+  /** On its way to Stopped; `status` still says Running, as in LXD. */
+  readonly stopping: boolean;
 }
 
 /** Starts and stops containers by id. Nothing is remembered here: the truth is the kernel's. */
@@ -37,12 +39,15 @@ export class LxcRuntime {
    * @throws FairleadError `host_failed` with LXC's reasons
    */
   async start(id: string): Promise<void> {
-    if ((await this.status(id)).status !== 'Stopped') return;
+    const before = await this.status(id);
+    if (before.status !== 'Stopped' && !before.stopping) return;
+    await this.#gone(id);
     const { config, lxcLog } = this.#paths.instance(id);
     // A log holds one start: its reasons must not be those of an earlier one.
     await writeFile(lxcLog, '', { mode: 0o600 });
     const argv = lxcArgv(this.#paths.lxcpath, 'start', id, '-d', '-f', config, '-o', lxcLog, '-l', 'WARN');
     if ((await spawnDaemon(argv)) === 0) return;
+    await this.#gone(id);
     const reasons = reasonsIn(await readFile(lxcLog, 'utf8'));
     throw new FairleadError(
       'host_failed',
@@ -74,8 +79,7 @@ export class LxcRuntime {
       );
       if (result.code !== 0 && (await this.status(id)).status !== 'Stopped') throw tooSlow(options.timeoutSeconds);
     }
-    if (await eventually(async () => !(await this.running()).has(id), TEARDOWN_TIMEOUT_MS, POLL_MS)) return;
-    throw new FairleadError('host_failed', 'The instance was stopped, but LXC did not clean up behind it; try again');
+    await this.#gone(id);
   }
 
   /** Stops, then starts again with the configuration as it is now. @throws as {@link stop} and {@link start} */
@@ -96,7 +100,7 @@ export class LxcRuntime {
 
   /** State and init's pid. @throws FairleadError `busy` when LXC does not answer (a parked restore) */
   async status(id: string): Promise<LiveState> {
-    if (!(await this.running()).has(id)) return { status: 'Stopped', pid: 0 };
+    if (!(await this.running()).has(id)) return STOPPED;
     const result = await this.#tool('info', id, TOOL_TIMEOUT_MS, '-s', '-p');
     return parseInfo(result.stdout);
   }
@@ -104,6 +108,12 @@ export class LxcRuntime {
   /** The ids of all containers that are not stopped. */
   async running(): Promise<Set<string>> {
     return runningIds(await readFile(UNIX_SOCKETS, 'utf8'), this.#paths.lxcpath);
+  }
+
+  /** Waits until LXC has cleaned up behind a container that ended. */
+  async #gone(id: string): Promise<void> {
+    if (await eventually(async () => !(await this.running()).has(id), TEARDOWN_TIMEOUT_MS, POLL_MS)) return;
+    throw new FairleadError('host_failed', 'The instance has stopped, but LXC does not clean up behind it; try again');
   }
 
   async #mustTool(tool: string, id: string): Promise<void> {
@@ -117,14 +127,15 @@ export class LxcRuntime {
   }
 }
 
+const STOPPED: LiveState = { status: 'Stopped', pid: 0, stopping: false };
+
 /** Reads `lxc-info -s -p`. A container that starts or stops counts as running, as in LXD. */
 export function parseInfo(text: string): LiveState {
   const state = /^State:\s*(\w+)/m.exec(text)?.[1];
   const pid = Number(/^PID:\s*(\d+)/m.exec(text)?.[1] ?? 0);
-  if (state === 'FROZEN' || state === 'FREEZING' || state === 'THAWED') {
-    return { status: state === 'THAWED' ? 'Running' : 'Frozen', pid };
-  }
-  return state === undefined || state === 'STOPPED' ? { status: 'Stopped', pid: 0 } : { status: 'Running', pid };
+  if (state === undefined || state === 'STOPPED') return STOPPED;
+  const frozen = state === 'FROZEN' || state === 'FREEZING';
+  return { status: frozen ? 'Frozen' : 'Running', pid, stopping: state === 'STOPPING' || state === 'ABORTING' };
 }
 
 function tooSlow(seconds: number): FairleadError {
