@@ -15,6 +15,8 @@ export interface ConnectionContext {
   readonly project: string;
   /** Event types, comma separated; empty for the usual ones. */
   readonly types: string;
+  /** When the handshake was (ms). */
+  readonly opened: string;
 }
 
 /** Where LXD's clients listen to events. */
@@ -26,17 +28,18 @@ const DENIED: Authorization = { allow: false, context: {} };
 export async function authorize(ports: Ports, event: ConnectEvent): Promise<Authorization> {
   const [scheme, token = ''] = (event.headers['authorization'] ?? '').split(' ');
   if (scheme?.toLowerCase() !== 'bearer' || token === '') return DENIED;
-  const { path, project = DEFAULT_PROJECT, type = '' } = event.queryStringParameters;
+  const { path, project = DEFAULT_PROJECT, type: types = '' } = event.queryStringParameters;
+  const opened = String(ports.clock.now());
   try {
     if (token.startsWith('flp_')) {
       const actor = await authenticate(ports, token, event.requestContext.sourceIp);
       if (actor === undefined) return DENIED;
       const kind = path === EVENTS_PATH ? 'events' : 'client';
       if (!allows(actor.role, kind === 'events' ? 'view' : 'operate')) return DENIED;
-      return granted({ kind, id: actor.user, project, types: type });
+      return granted({ kind, id: actor.user, project, types, opened });
     }
     const host = await verifyHostProof(ports, token);
-    return granted({ kind: 'host', id: host.id, project: DEFAULT_PROJECT, types: '' });
+    return granted({ kind: 'host', id: host.id, project: DEFAULT_PROJECT, types: '', opened });
   } catch (error) {
     ports.log.info('websocket refused', { address: event.requestContext.sourceIp, why: messageOf(error) });
     return DENIED;

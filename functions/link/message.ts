@@ -1,4 +1,4 @@
-import { isFairleadError } from '#shared/errors.ts';
+import { FairleadError, isFairleadError } from '#shared/errors.ts';
 import { decodeUp, toWire, type UpFrame } from '#shared/link/frames.ts';
 import { HEARTBEAT_MS, PROTOCOL_VERSION, ROTATE_MIN_MS } from '#shared/link/limits.ts';
 
@@ -33,16 +33,22 @@ export async function message(ports: Ports, event: MessageEvent): Promise<void> 
 function receive(ports: Ports, context: ConnectionContext, connection: string, frame: UpFrame): Promise<void> {
   // Streams first: they are the many, and they read no record.
   if (frame.t === 'd' || frame.t === 'a' || frame.t === 'rst') return forward(ports, connection, frame);
-  if (context.kind === 'host') return fromHost(ports, context.id, connection, frame);
+  if (context.kind === 'host') return fromHost(ports, context, connection, frame);
   if (context.kind === 'client') return fromClient(ports, context, connection, frame);
   return Promise.resolve();
 }
 
 type Control = Exclude<UpFrame, { t: 'd' | 'a' | 'rst' }>;
 
-async function fromHost(ports: Ports, id: string, connection: string, frame: Control): Promise<void> {
+async function fromHost(
+  ports: Ports,
+  { id, opened }: ConnectionContext,
+  connection: string,
+  frame: Control,
+): Promise<void> {
   if (frame.t === 'hello') {
-    if (frame.v === PROTOCOL_VERSION) return hostSaidHello(ports, id, connection, frame);
+    if (frame.v === PROTOCOL_VERSION) return hostSaidHello(ports, id, { connection, at: Number(opened) }, frame);
+    await ports.links.post(connection, { t: 'bye', error: toWire(otherVersion(frame.v)) });
     return ports.links.close(connection);
   }
   const host = await currentHost(ports, id, connection);
@@ -55,13 +61,21 @@ async function fromHost(ports: Ports, id: string, connection: string, frame: Con
     case 'event':
       return receiveEvent(ports, host, connection, frame);
     case 'progress':
-      return noteProgress(ports, frame.id, frame.text);
+      return noteProgress(ports, host.data.id, frame.id, frame.text);
     case 'ask':
       return receiveAsk(ports, host, connection, frame);
     case 'hb':
     case 'attach':
       return;
   }
+}
+
+function otherVersion(version: number): FairleadError {
+  const older = version < PROTOCOL_VERSION ? 'connector' : 'control plane';
+  return new FairleadError(
+    'protocol',
+    `The connector speaks version ${version} of the link, the control plane version ${PROTOCOL_VERSION}. Update the ${older}.`,
+  );
 }
 
 async function fromClient(ports: Ports, context: ConnectionContext, connection: string, frame: Control): Promise<void> {

@@ -1,9 +1,9 @@
 import { FairleadError } from '#shared/errors.ts';
-import { commandResult, type CommandResult, type HostCommand } from '#shared/link/commands.ts';
+import type { CommandResult, HostCommand } from '#shared/link/commands.ts';
 import { fromWire, type WireError } from '#shared/link/frames.ts';
 
 import type { Ports } from '../../ports/ports.ts';
-import type { Stored } from '../../ports/records.ts';
+import { ConditionFailed, type Stored } from '../../ports/records.ts';
 import { keys } from '../keys.ts';
 import { hostConnectionEnded } from './connection-ended.ts';
 import { offlineSince, online, type HostRecord } from './host.ts';
@@ -41,7 +41,8 @@ export async function askHost(ports: Ports, host: HostRecord, command: HostComma
   if (reply === undefined)
     throw new FairleadError('timed_out', `Host "${host.name}" did not answer within ${ASK_MS / 1000} s.`);
   if (reply.error !== undefined) throw fromWire(reply.error);
-  return commandResult.parse(reply.result);
+  if (reply.result !== undefined) return reply.result;
+  throw new FairleadError('protocol', `Host "${host.name}" answered nothing. Update its connector, then try again.`);
 }
 
 async function poll(ports: Ports, id: string, until: number): Promise<Question['reply']> {
@@ -56,19 +57,25 @@ async function poll(ports: Ports, id: string, until: number): Promise<Question['
   return undefined;
 }
 
-/** Writes the answer down for whoever waits for it. */
+/** Writes the answer down for whoever waits for it; the first one counts, and one that came too late finds nobody. */
 export async function answerQuestion(
   ports: Ports,
   stored: Stored<Question>,
   reply: NonNullable<Question['reply']>,
 ): Promise<void> {
-  await ports.records.transact([
-    {
-      op: 'put',
-      key: { pk: stored.pk, sk: stored.sk },
-      data: { ...stored.data, reply },
-      when: { rev: stored.rev },
-      ...(stored.expiresAt !== undefined && { expiresAt: stored.expiresAt }),
-    },
-  ]);
+  if (stored.data.reply !== undefined) return;
+  const { pk, sk, rev, expiresAt, data } = stored;
+  try {
+    await ports.records.transact([
+      {
+        op: 'put',
+        key: { pk, sk },
+        data: { ...data, reply },
+        when: { rev },
+        ...(expiresAt !== undefined && { expiresAt }),
+      },
+    ]);
+  } catch (error) {
+    if (!(error instanceof ConditionFailed)) throw error;
+  }
 }

@@ -21,10 +21,18 @@ export interface HostRecord {
   readonly previousSecret?: InstanceSecret;
   readonly facts: HostFacts | null;
   readonly connection?: string;
+  /** The newest connection there was: a late `hello` of an older one, or of this one after it ended, is no news. */
+  readonly opened?: Opened;
   readonly boot?: string;
   /** When `connection` last came or went. */
   readonly since: number;
   readonly enrolledAt: number;
+}
+
+/** A connection, and when its handshake was. */
+export interface Opened {
+  readonly connection: string;
+  readonly at: number;
 }
 
 export interface InstanceSecret {

@@ -1,4 +1,6 @@
+import { FairleadError, isFairleadError } from '#shared/errors.ts';
 import type { HostCommand } from '#shared/link/commands.ts';
+import { MAX_PAYLOAD_BYTES } from '#shared/link/limits.ts';
 
 import type { Ports } from '../../ports/ports.ts';
 import { ConditionFailed, queryAll, type Stored, type Write } from '../../ports/records.ts';
@@ -30,8 +32,12 @@ export interface CommandPointer {
 /** A command posted so long ago without an answer is posted again; the host knows repeats. */
 export const RESEND_MS = 60_000;
 
-/** The writes that put a command into its host's outbox. `expiresAt` in ms. */
+/**
+ * The writes that put a command into its host's outbox. `expiresAt` in ms.
+ * @throws FairleadError `bad_config` for one that no frame can carry.
+ */
 export function enqueueCommand(outgoing: Outgoing, project: string, now: number, expiresAt: number): Write[] {
+  refuseTooLarge(outgoing.command);
   const sequence = `${now.toString(16).padStart(12, '0')}-${outgoing.id}`;
   const entry: OutboxEntry = {
     id: outgoing.id,
@@ -46,6 +52,15 @@ export function enqueueCommand(outgoing: Outgoing, project: string, now: number,
     { op: 'put', key: keys.outbox(outgoing.host, sequence), data: entry, when: 'absent' },
     { op: 'put', key: keys.command(outgoing.id), data: pointer, when: 'absent' },
   ];
+}
+
+function refuseTooLarge(command: HostCommand): void {
+  const bytes = Buffer.byteLength(JSON.stringify(command));
+  if (bytes <= MAX_PAYLOAD_BYTES) return;
+  throw new FairleadError(
+    'bad_config',
+    `The host would have to be told ${bytes} bytes, but ${MAX_PAYLOAD_BYTES} fit: the configuration with its profiles is too large. Shorten it, or let the instance fetch long data itself.`,
+  );
 }
 
 /** The writes that take a command out of the outbox. */
@@ -68,13 +83,19 @@ export async function commandById(
   return entry && { host, entry };
 }
 
-/** Posts what waits for a host and was not posted on its current connection. */
+/** Posts what waits for a host and was not posted on its current connection. What cannot be posted does not hold up the rest. */
 export async function deliver(ports: Ports, id: string): Promise<void> {
   const stored = await hostById(ports.records, id);
   if (stored === undefined || !online(stored.data)) return;
   const { pk, prefix } = keys.outboxOf(id);
   for (const entry of await queryAll<OutboxEntry>(ports.records, pk, prefix)) {
-    if (due(entry.data, stored.data, ports.clock.now()) && !(await post(ports, stored.data, entry))) return;
+    if (!due(entry.data, stored.data, ports.clock.now())) continue;
+    try {
+      if (!(await post(ports, stored.data, entry))) return;
+    } catch (error) {
+      if (!isFairleadError(error)) throw error;
+      ports.log.error('a command could not be posted', { command: entry.data.id, error: error.message });
+    }
   }
 }
 
@@ -83,17 +104,24 @@ function due(entry: OutboxEntry, host: HostRecord, now: number): boolean {
   return entry.sentTo !== host.connection || (entry.sentAt ?? 0) + RESEND_MS <= now;
 }
 
+/** False when the connection is gone. */
 async function post(ports: Ports, host: HostRecord, entry: Stored<OutboxEntry>): Promise<boolean> {
   const connection = host.connection ?? '';
   const { id, command, expiresAt } = entry.data;
   const cmd = await withTicket(ports, host, command);
   if (cmd === undefined) return true;
-  if ((await ports.links.post(connection, { t: 'cmd', id, cmd, expires: expiresAt })) === 'gone') {
-    await hostConnectionEnded(ports, host.id, connection);
-    return false;
-  }
-  await markSent(ports, host.id, entry, connection);
-  return true;
+  // Noted first: what is cancelled as "not sent" must never have been posted.
+  if (!(await note(ports, host.id, entry, { ...entry.data, sentTo: connection, sentAt: ports.clock.now() })))
+    return true;
+  const unsent = () => note(ports, host.id, { ...entry, rev: entry.rev + 1 }, entry.data);
+  const posted = await ports.links.post(connection, { t: 'cmd', id, cmd, expires: expiresAt }).catch(async (error) => {
+    await unsent();
+    throw error;
+  });
+  if (posted === 'sent') return true;
+  await unsent();
+  await hostConnectionEnded(ports, host.id, connection);
+  return false;
 }
 
 /** An exec carries a ticket for the connection it is sent on; without a living stream it is not sent at all. */
@@ -103,14 +131,13 @@ async function withTicket(ports: Ports, host: HostRecord, command: HostCommand):
   return ticket === undefined ? undefined : { ...command, ticket };
 }
 
-async function markSent(ports: Ports, host: string, entry: Stored<OutboxEntry>, connection: string): Promise<void> {
-  const data: OutboxEntry = { ...entry.data, sentTo: connection, sentAt: ports.clock.now() };
+/** False when the command was answered, cancelled, or taken by somebody else meanwhile. */
+async function note(ports: Ports, host: string, { rev }: Stored<OutboxEntry>, data: OutboxEntry): Promise<boolean> {
   try {
-    await ports.records.transact([
-      { op: 'put', key: keys.outbox(host, entry.data.sequence), data, when: { rev: entry.rev } },
-    ]);
+    await ports.records.transact([{ op: 'put', key: keys.outbox(host, data.sequence), data, when: { rev } }]);
+    return true;
   } catch (error) {
-    // Answered or posted by somebody else meanwhile: either way there is nothing to note.
     if (!(error instanceof ConditionFailed)) throw error;
+    return false;
   }
 }

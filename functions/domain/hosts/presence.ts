@@ -10,7 +10,8 @@ import { perform } from '../effects.ts';
 import { hostEvent } from '../events/lifecycle.ts';
 import { sha256 } from '../secrets.ts';
 import { reticketHost } from '../streams/tickets.ts';
-import { hostById, putHost, type HostRecord } from './host.ts';
+import { hostConnectionEnded } from './connection-ended.ts';
+import { hostById, putHost, type HostRecord, type Opened } from './host.ts';
 import { deliver } from './outbox.ts';
 
 interface Hello {
@@ -24,13 +25,16 @@ interface Hello {
  * A host said hello: its newest connection wins, it gets the next instance secret, what waits for it is sent, its streams go on.
  * A repeated hello answers with the same secret.
  */
-export async function hostSaidHello(ports: Ports, id: string, connection: string, hello: Hello): Promise<void> {
+export async function hostSaidHello(ports: Ports, id: string, opened: Opened, hello: Hello): Promise<void> {
   const now = ports.clock.now();
+  const { connection } = opened;
   const { value, effects } = await decide(
     ports,
     () => hostById(ports.records, id),
     (stored) => {
-      if (stored === undefined || stored.data.status !== 'active') return nothing(undefined);
+      if (stored === undefined || stored.data.status !== 'active' || isPast(stored.data, opened)) {
+        return nothing(undefined);
+      }
       if (stored.data.connection === connection) return nothing(stored.data.secret.generation);
       const generation = stored.data.secret.generation + 1;
       const replaced = hello.replaces === true ? undefined : stored.data.connection;
@@ -38,9 +42,11 @@ export async function hostSaidHello(ports: Ports, id: string, connection: string
         writes: [
           putHost(stored, {
             connection,
+            opened,
             boot: hello.boot,
             since: stored.data.connection === undefined ? now : stored.data.since,
-            previousSecret: stored.data.secret,
+            // What the host is known to have; a secret that it never showed may have been lost with its welcome.
+            previousSecret: stored.data.previousSecret ?? stored.data.secret,
             secret: { generation, hash: sha256(secretFor(ports, id, generation, connection)) },
             ...(hello.facts !== undefined && { facts: hello.facts }),
           }),
@@ -54,7 +60,7 @@ export async function hostSaidHello(ports: Ports, id: string, connection: string
     },
   );
   if (value === undefined) return ports.links.close(connection);
-  await ports.links.post(connection, {
+  const welcomed = await ports.links.post(connection, {
     t: 'welcome',
     conn: connection,
     now,
@@ -63,8 +69,16 @@ export async function hostSaidHello(ports: Ports, id: string, connection: string
     secret: { generation: value, value: secretFor(ports, id, value, connection) },
   });
   await perform(ports, effects);
+  // Its end was told before its hello.
+  if (welcomed === 'gone') return hostConnectionEnded(ports, id, connection);
   await reticketHost(ports, id, connection);
   await deliver(ports, id);
+}
+
+/** Messages come late and twice: this one is of a connection that a newer one replaced, or that has ended. */
+function isPast(host: HostRecord, { connection, at }: Opened): boolean {
+  if (host.opened === undefined || host.connection === connection) return false;
+  return host.opened.connection === connection || at < host.opened.at;
 }
 
 /** A random moment of the rotation window, so that a fleet does not come back all at once. */

@@ -5,6 +5,7 @@ import { FairleadError } from '#shared/errors.ts';
 
 import type { Ports } from '../../ports/ports.ts';
 import { ConditionFailed, live, type Stored } from '../../ports/records.ts';
+import { decide, nothing } from '../decide.ts';
 import { keys } from '../keys.ts';
 import { newSecret, sha256 } from '../secrets.ts';
 import { hostById, type HostRecord, type InstanceSecret } from './host.ts';
@@ -41,8 +42,8 @@ export async function verifyHostProof(ports: Ports, jws: string): Promise<HostRe
     );
   }
   const presented = { generation: claims.gen, hash: claims.isec };
-  if (!same(presented, stored.data.secret) && !same(presented, stored.data.previousSecret))
-    await quarantine(ports, stored);
+  if (same(presented, stored.data.secret)) await confirmSecret(ports, id, presented.generation);
+  else if (!same(presented, stored.data.previousSecret)) await quarantine(ports, stored);
   return stored.data;
 }
 
@@ -110,9 +111,18 @@ function refused(cause?: unknown): FairleadError {
   return new FairleadError('unauthenticated', 'The host could not be authenticated.', { cause });
 }
 
-/** The host stored its newest secret: the one before is worthless from now on. */
-export async function confirmSecret(ports: Ports, stored: Stored<HostRecord>): Promise<void> {
-  if (stored.data.previousSecret === undefined) return;
-  const { previousSecret: _previous, ...data } = stored.data;
-  await ports.records.transact([{ op: 'put', key: keys.host(data.id), data, when: { rev: stored.rev } }]);
+/** The host showed that it stored the secret of this generation: the one before is worthless from now on. */
+export async function confirmSecret(ports: Ports, id: string, generation: number): Promise<void> {
+  await decide(
+    ports,
+    () => hostById(ports.records, id),
+    (stored) => {
+      if (stored?.data.previousSecret === undefined || stored.data.secret.generation !== generation) {
+        return nothing(undefined);
+      }
+      const { previousSecret: _previous, ...data } = stored.data;
+      const key = keys.host(id);
+      return { writes: [{ op: 'put', key, data, when: { rev: stored.rev } }], effects: [], value: undefined };
+    },
+  );
 }

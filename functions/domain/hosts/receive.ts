@@ -10,7 +10,15 @@ import { imagePartsForHost } from '../images/service.ts';
 import { planDelete } from '../instances/change.ts';
 import type { InstanceRecord } from '../instances/instance.ts';
 import { putInstance } from '../instances/instance.ts';
-import { applyReport, isNews, planOutcome, reportedEvent, type OutcomeState } from '../instances/outcome.ts';
+import {
+  applyReport,
+  endedItsLife,
+  planOutcome,
+  reportedEvent,
+  type Outcome,
+  type OutcomeState,
+} from '../instances/outcome.ts';
+import type { TaskInput } from '../instances/task.ts';
 import { keys } from '../keys.ts';
 import type { OperationRecord } from '../operations/operation.ts';
 import type { StreamRecord } from '../streams/tickets.ts';
@@ -18,6 +26,8 @@ import { answerQuestion, type Question } from './ask.ts';
 import type { HostRecord } from './host.ts';
 import { commandById } from './outbox.ts';
 import { confirmSecret } from './proof.ts';
+
+const GONE = 'The host no longer has this instance. Delete it, or restore its data on the host.';
 
 type Frame<T extends UpFrame['t']> = Extract<UpFrame, { t: T }>;
 
@@ -33,14 +43,30 @@ export async function receiveResult(
     if (question.data.host === host.data.id)
       await answerQuestion(ports, question, { result: frame.result, error: frame.error });
   } else {
+    const input = followUp(ports);
     const { effects } = await decide(
       ports,
       () => loadOutcome(ports, host.data, frame.id),
-      (state) => (state === undefined ? nothing(undefined) : planOutcome(state, frame, ports.clock.now())),
+      (state) => (state === undefined ? nothing(undefined) : planOutcome(state, outcomeOf(frame), input)),
     );
     await perform(ports, effects);
   }
   await ports.links.post(connection, { t: 'got', n: frame.n });
+}
+
+/** `ok` decides: a failure without a reason is still one. */
+function outcomeOf({ ok, seq, result, error }: Frame<'res'>): Outcome {
+  if (ok) return { seq, result };
+  return {
+    seq,
+    error: error ?? { code: 'host_failed', message: 'The host failed and gave no reason; its log says more.' },
+  };
+}
+
+/** For what follows without anybody asking: an ephemeral instance that stopped is deleted. */
+function followUp(ports: Ports): TaskInput {
+  const { random, clock } = ports;
+  return { actor: 'fairlead', operation: random.uuid(), command: random.uuid(), now: clock.now() };
 }
 
 /** Undefined when the command is not this host's, or was answered before. */
@@ -73,44 +99,38 @@ export async function receiveEvent(
 
 /** What a host holds, after it connected. The report also shows that the host stored its newest secret. */
 export async function receiveReport(ports: Ports, host: Stored<HostRecord>, frame: Frame<'report'>): Promise<void> {
-  await confirmSecret(ports, host);
+  await confirmSecret(ports, host.data.id, host.data.secret.generation);
   for (const instance of frame.instances) await takeReport(ports, host.data, instance, frame.seq);
-  if (frame.held !== undefined) await markMissing(ports, host.data, new Set(frame.held));
+  if (frame.held !== undefined) await markMissing(ports, host.data, new Set(frame.held), frame.seq);
 }
 
+/** Every newer report is written, also one that says nothing new: else an older one that comes late would win over it. */
 async function takeReport(ports: Ports, host: HostRecord, report: InstanceReport, seq: number): Promise<void> {
-  const now = ports.clock.now();
+  const input = followUp(ports);
+  const { now } = input;
   const { effects } = await decide(
     ports,
     () => ports.records.get<InstanceRecord>(keys.instance(report.project, report.id)),
     (stored) => {
       if (stored?.data.host !== host.id) return nothing(undefined);
       const after = applyReport(stored.data, report, seq, now);
-      if (after === stored.data || !isNews(stored.data, report)) return nothing(undefined);
-      if (endedItsLife(stored.data, after)) return endEphemeral(ports, { ...stored, data: after }, host, now);
-      return {
-        writes: [putInstance(after, stored.rev)],
-        effects: reportedEvent(stored.data, after, host.name, now),
-        value: undefined,
-      };
+      if (after === stored.data) return nothing(undefined);
+      const told = reportedEvent(stored.data, after, host.name, now);
+      if (endedItsLife(after)) {
+        const { writes, effects } = planDelete({ instance: { ...stored, data: after }, host }, input);
+        return { writes, effects: [...told, ...effects], value: undefined };
+      }
+      return { writes: [putInstance(after, stored.rev)], effects: told, value: undefined };
     },
   );
   await perform(ports, effects);
 }
 
-/** An ephemeral instance is deleted when it stops, as in LXD. */
-function endedItsLife(before: InstanceRecord, after: InstanceRecord): boolean {
-  return after.ephemeral && after.status === 'Stopped' && before.status !== 'Stopped' && before.task === undefined;
-}
-
-function endEphemeral(ports: Ports, instance: Stored<InstanceRecord>, host: HostRecord, now: number) {
-  const input = { actor: 'fairlead', operation: ports.random.uuid(), command: ports.random.uuid(), now };
-  const { writes, effects } = planDelete({ instance, host: { pk: '', sk: '', rev: 0, data: host } }, input);
-  return { writes, effects, value: undefined };
-}
-
-/** What the registry has on this host and the host has not: its data are gone. One that is only being made is not expected yet. */
-async function markMissing(ports: Ports, host: HostRecord, held: ReadonlySet<string>): Promise<void> {
+/**
+ * What the registry has on this host and the host has not: its data are gone. One that is only being made, or was made after the report
+ * was taken, is not expected in it.
+ */
+async function markMissing(ports: Ports, host: HostRecord, held: ReadonlySet<string>, seq: number): Promise<void> {
   for (const pointer of await queryAll<{ id: string }>(ports.records, keys.instancesOn(host.id))) {
     if (held.has(pointer.data.id)) continue;
     const [project = ''] = pointer.sk.split('#');
@@ -118,15 +138,12 @@ async function markMissing(ports: Ports, host: HostRecord, held: ReadonlySet<str
       ports,
       () => ports.records.get<InstanceRecord>(keys.instance(project, pointer.data.id)),
       (stored) => {
-        if (stored === undefined || stored.data.task !== undefined || stored.data.status === 'Error') {
+        if (stored?.data.host !== host.id || stored.data.task !== undefined || stored.data.seq >= seq) {
           return nothing(undefined);
         }
-        const data: InstanceRecord = {
-          ...stored.data,
-          status: 'Error',
-          error: 'The host no longer has this instance.',
-        };
-        return { writes: [putInstance(data, stored.rev)], effects: [], value: undefined };
+        const data: InstanceRecord = { ...stored.data, status: 'Error', seq, error: GONE };
+        const told = stored.data.error === GONE ? [] : reportedEvent(stored.data, data, host.name, ports.clock.now());
+        return { writes: [putInstance(data, stored.rev)], effects: told, value: undefined };
       },
     );
     await perform(ports, effects);

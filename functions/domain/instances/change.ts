@@ -6,6 +6,7 @@ import type { InstancePatch, InstancePut, InstanceStatePut } from '#shared/lxd/i
 import type { Operation } from '#shared/lxd/operation.ts';
 
 import type { Ports } from '../../ports/ports.ts';
+import type { Stored } from '../../ports/records.ts';
 import { decide } from '../decide.ts';
 import { perform } from '../effects.ts';
 import { offlineSince, online, type HostRecord } from '../hosts/host.ts';
@@ -154,18 +155,21 @@ export function reapplyProfiles(ports: Ports, actor: Actor, found: Found): Promi
 
 /** Deletes a stopped instance with everything it has. @throws FairleadError `wrong_state` while it runs. */
 export function deleteInstance(ports: Ports, actor: Actor, name: InstanceName): Promise<Operation> {
-  return run(ports, actor, name, planDelete);
+  return run(ports, actor, name, ({ instance, host }, input) => planDelete({ instance, host: host.data }, input));
 }
 
 /** Pure: one deletion. */
-export function planDelete({ instance, host }: Found, input: TaskInput): Begun {
+export function planDelete(
+  { instance, host }: { readonly instance: Stored<InstanceRecord>; readonly host: HostRecord },
+  input: TaskInput,
+): Begun {
   const { id, epoch, name, status } = instance.data;
   if (status === 'Running' || status === 'Frozen') {
     throw new FairleadError('wrong_state', `Instance "${name}" is running. Stop it first, or delete it with --force.`);
   }
   return beginTask(
     instance,
-    host.data,
+    host,
     { action: 'delete', description: 'Deleting instance', command: { kind: 'delete', id, epoch } },
     input,
   );

@@ -11,8 +11,9 @@ import { keys } from '../keys.ts';
 import { ended, endOperation, type OperationRecord } from '../operations/operation.ts';
 import { forgetStream } from '../streams/attach.ts';
 import type { StreamRecord } from '../streams/tickets.ts';
-import type { Editable } from './change.ts';
+import { planDelete, type Editable } from './change.ts';
 import { forgetInstance, profileUses, putInstance, withoutTask, type InstanceRecord, type Task } from './instance.ts';
+import type { TaskInput } from './task.ts';
 
 /** What a host answered to a command, with its sequence number. */
 export interface Outcome {
@@ -30,13 +31,14 @@ export interface OutcomeState {
 }
 
 /** Pure: what a host's answer changes. The command leaves the outbox in the same transaction, so a repeated answer finds nothing to do. */
-export function planOutcome(state: OutcomeState, outcome: Outcome, now: number): Decision<undefined> {
+export function planOutcome(state: OutcomeState, outcome: Outcome, input: TaskInput): Decision<undefined> {
   const { host, entry, operation, instance, stream } = state;
+  const { now } = input;
   const end =
     operation && !ended(operation.data)
       ? endOperation(operation.data, operation.rev, now, verdict(outcome))
       : undefined;
-  const changed = instance && instanceAfter(instance, entry.data, operation?.data, outcome, now);
+  const changed = instance && instanceAfter(instance, host, entry.data, operation?.data, outcome, input);
   return {
     writes: [
       ...dequeueCommand(host.id, entry),
@@ -49,6 +51,7 @@ export function planOutcome(state: OutcomeState, outcome: Outcome, now: number):
         ? [instanceEvent(changed.action, changed.record, host.name, now, operation?.data.actor)]
         : []),
       ...(end ? [operationEvent(end.operation, host.name)] : []),
+      ...(changed?.effects ?? []),
     ],
     value: undefined,
   };
@@ -64,16 +67,18 @@ function verdict({ result, error }: Outcome): Parameters<typeof endOperation>[3]
 interface Change {
   readonly record: InstanceRecord;
   readonly writes: readonly Write[];
+  readonly effects?: readonly Effect[];
   /** Lifecycle event, if anything worth telling happened. */
   readonly action?: string | undefined;
 }
 
 function instanceAfter(
   instance: Stored<InstanceRecord>,
+  host: HostRecord,
   entry: OutboxEntry,
   operation: OperationRecord | undefined,
   outcome: Outcome,
-  now: number,
+  input: TaskInput,
 ): Change | undefined {
   const { command } = entry;
   const record = instance.data;
@@ -83,14 +88,25 @@ function instanceAfter(
     return { record, writes: forgetInstance(record, instance.rev), action: 'instance-deleted' };
   }
   const released = record.task?.operation === entry.operation ? withoutTask(record) : record;
-  if (outcome.result?.kind !== 'instance') return { record, writes: [putInstance(released, instance.rev)] };
-  const edit = command.kind === 'update' ? (operation?.request as Editable | undefined) : undefined;
-  const reported = { ...applyReport(released, outcome.result.report, outcome.seq, now), ...edit };
+  const told = outcome.result?.kind === 'instance';
+  const edit = told && command.kind === 'update' ? (operation?.request as Editable | undefined) : undefined;
+  const after = told ? { ...applyReport(released, outcome.result.report, outcome.seq, input.now), ...edit } : released;
+  const next =
+    command.kind !== 'update' && endedItsLife(after)
+      ? planDelete({ instance: { ...instance, data: after }, host }, input)
+      : { writes: [putInstance(after, instance.rev)], effects: [] };
   return {
     record,
-    writes: [putInstance(reported, instance.rev), ...(edit ? changedUses(record, reported) : [])],
-    action: ACTION[record.task?.action ?? 'update'],
+    writes: [...next.writes, ...(edit ? changedUses(record, after) : [])],
+    effects: next.effects,
+    action: told ? ACTION[record.task?.action ?? 'update'] : undefined,
   };
+}
+
+/** An ephemeral instance that ran is deleted when it has stopped, as in LXD; however it stopped, and once nothing else is under way. */
+export function endedItsLife(record: InstanceRecord): boolean {
+  const { ephemeral, status, task, lastUsedAt } = record;
+  return ephemeral && status === 'Stopped' && task === undefined && lastUsedAt !== undefined;
 }
 
 const ACTION: Readonly<Record<Task['action'], string | undefined>> = {
@@ -113,9 +129,9 @@ function changedUses(before: InstanceRecord, after: InstanceRecord): Write[] {
   ];
 }
 
-/** Pure: the record with what its host says, unless the registry knows something newer already. */
+/** Pure: the record with what its host says; the same object when the registry knows that already, or something newer. */
 export function applyReport(record: InstanceRecord, report: InstanceReport, seq: number, now: number): InstanceRecord {
-  if (seq < record.seq || report.epoch !== record.epoch) return record;
+  if (seq <= record.seq || report.epoch !== record.epoch || report.id !== record.id) return record;
   const { error: _error, measurement: _measurement, ...rest } = record;
   const started = report.status === 'Running' && record.status === 'Stopped';
   return {
@@ -126,20 +142,6 @@ export function applyReport(record: InstanceRecord, report: InstanceReport, seq:
     ...(report.measurement !== undefined && { measurement: report.measurement }),
     ...(started && { lastUsedAt: now }),
   };
-}
-
-/** Whether a report says anything the registry does not know; numbers that always move (CPU, memory) are not worth a write. */
-export function isNews(record: InstanceRecord, report: InstanceReport): boolean {
-  return (
-    record.status !== report.status ||
-    record.error !== report.error ||
-    (report.measurement !== undefined && addresses(record.measurement) !== addresses(report.measurement))
-  );
-}
-
-function addresses(measurement: InstanceRecord['measurement']): string {
-  const networks = Object.entries(measurement?.network ?? {});
-  return JSON.stringify([measurement?.pid, networks.map(([name, { addresses }]) => [name, addresses])]);
 }
 
 /** The event that tells of a change a host reported on its own. */

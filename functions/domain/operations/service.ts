@@ -12,6 +12,8 @@ import { commandById, dequeueCommand, type OutboxEntry } from '../hosts/outbox.t
 import { instanceAfterAbandon } from '../instances/outcome.ts';
 import type { InstanceRecord } from '../instances/instance.ts';
 import { keys } from '../keys.ts';
+import { forgetStream } from '../streams/attach.ts';
+import type { StreamRecord } from '../streams/tickets.ts';
 import { ended, endOperation, renderOperation, type OperationRecord } from './operation.ts';
 
 /** The longest a single wait may hold a request; a gateway cuts at 29 s. The caller asks again. */
@@ -74,9 +76,9 @@ export async function waitForOperation(
 }
 
 /** Progress of an operation that is under way; may be lost. */
-export async function noteProgress(ports: Ports, command: string, text: string): Promise<void> {
+export async function noteProgress(ports: Ports, host: string, command: string, text: string): Promise<void> {
   const found = await commandById(ports, command);
-  if (found === undefined) return;
+  if (found?.host !== host) return;
   const { project, operation } = found.entry.data;
   const { value, effects } = await decide(
     ports,
@@ -116,7 +118,7 @@ export async function expireOperation(ports: Ports, project: string, id: string)
       : 'nothing was heard of it in time';
   await abandon(ports, project, id, {
     status: STATUS.failure,
-    error: `Gave up: ${why}. Nothing was changed; try again.`,
+    error: `Gave up: ${why}.`,
     refuseEnded: false,
   });
 }
@@ -139,51 +141,65 @@ async function abandon(ports: Ports, project: string, id: string, how: Abandonme
   }
 }
 
+/** Fails an operation whose host was removed. */
+export async function failOperation(ports: Ports, project: string, id: string, error: string): Promise<void> {
+  await abandon(ports, project, id, { status: STATUS.failure, error, refuseEnded: false });
+}
+
 interface AbandonState {
   readonly operation: Stored<OperationRecord>;
   readonly host?: HostRecord | undefined;
   readonly command?: { readonly host: string; readonly entry: Stored<OutboxEntry> } | undefined;
   readonly instance?: Stored<InstanceRecord> | undefined;
+  readonly stream?: Stored<StreamRecord> | undefined;
 }
 
 async function loadForAbandon(ports: Ports, project: string, id: string): Promise<AbandonState> {
   const operation = await load(ports, project, id);
-  const { host, command, instance } = operation.data;
+  const { host, command, instance, stream } = operation.data;
   return {
     operation,
     host: host === undefined ? undefined : (await hostById(ports.records, host))?.data,
     command: command === undefined ? undefined : await commandById(ports, command),
     instance: instance === undefined ? undefined : await ports.records.get(keys.instance(project, instance)),
+    stream: stream === undefined ? undefined : await ports.records.get(keys.stream(stream)),
   };
 }
 
 type Recall = { readonly connection: string; readonly command: string } | undefined;
 
-/** Pure: what abandoning an operation changes. A command that reached its host cannot be taken back for sure, so the lock of its instance stays until the host answered. */
+/**
+ * Pure: what abandoning an operation changes. A command that may have reached its host cannot be taken back for sure: a user's cancel calls
+ * it back and leaves the end to the host's answer; one whose time is over is given up, and what became of it shows in the next report.
+ */
 export function planAbandon(state: AbandonState, how: Abandonment, now: number): Decision<{ recall: Recall }> {
-  const { operation, host, command, instance } = state;
+  const { operation, host, command, instance, stream } = state;
   if (ended(operation.data)) {
     if (!how.refuseEnded) return nothing({ recall: undefined });
     throw new FairleadError('wrong_state', 'The operation has ended already; there is nothing to cancel.');
   }
-  const sent = command?.entry.data.sentTo !== undefined;
-  if (sent && how.refuseEnded) {
-    const connection = host?.connection;
-    if (connection === undefined)
-      throw new FairleadError(
-        'wrong_state',
-        `Host ${host?.name ?? ''} has the command already and is offline; the outcome will be known when it is back.`,
-      );
-    return nothing({ recall: { connection, command: command?.entry.data.id ?? '' } });
+  const sent = command?.entry.data.sentTo === undefined ? undefined : command.entry.data.id;
+  const recall =
+    sent === undefined || host?.connection === undefined ? undefined : { connection: host.connection, command: sent };
+  if (sent !== undefined && how.refuseEnded) {
+    if (recall !== undefined) return nothing({ recall });
+    throw new FairleadError(
+      'wrong_state',
+      `Host ${host?.name ?? ''} may have the command already and is offline; the outcome will be known when it is back.`,
+    );
   }
-  const end = endOperation(operation.data, operation.rev, now, how);
+  const hint =
+    sent === undefined ? 'Nothing was changed; try again.' : 'The host may have done it: look before you repeat it.';
+  const error = how.refuseEnded ? how.error : `${how.error} ${hint}`;
+  const end = endOperation(operation.data, operation.rev, now, { status: how.status, error });
   return {
     writes: [
       end.write,
       ...(command ? dequeueCommand(command.host, command.entry) : []),
       ...(instance ? instanceAfterAbandon(instance, operation.data) : []),
+      ...(stream ? forgetStream(stream.data) : []),
     ],
     effects: [operationEvent(end.operation, host?.name ?? 'none')],
-    value: { recall: undefined },
+    value: { recall },
   };
 }

@@ -3,7 +3,7 @@ import type { HostCommand } from '#shared/link/commands.ts';
 
 import type { Ports } from '../../ports/ports.ts';
 import type { Stored, Write } from '../../ports/records.ts';
-import { decide } from '../decide.ts';
+import { decide, nothing } from '../decide.ts';
 import { perform } from '../effects.ts';
 import { hostById, offlineSince, online, type HostRecord } from '../hosts/host.ts';
 import { enqueueCommand } from '../hosts/outbox.ts';
@@ -37,8 +37,10 @@ export async function attach(ports: Ports, project: string, client: Client, requ
   const command = ports.random.uuid();
   const { value, effects } = await decide(
     ports,
-    () => load(ports, project, request.op),
-    ({ operation, host }) => {
+    () => load(ports, project, request.op, client),
+    ({ operation, host, attached }) => {
+      // Frames come twice: the same end is told the same again.
+      if (attached !== undefined) return nothing({ record: attached, hostConnection: host.connection ?? '' });
       if (!online(host)) {
         throw new FairleadError(
           'host_offline',
@@ -71,19 +73,22 @@ export async function attach(ports: Ports, project: string, client: Client, requ
   );
   await perform(ports, effects);
   const g = ticketForClient(ports, value.record, value.hostConnection);
-  await ports.links.post(client.connection, { t: 'attached', id: request.id, s: stream, g });
+  await ports.links.post(client.connection, { t: 'attached', id: request.id, s: value.record.id, g });
 }
 
-async function load(ports: Ports, project: string, id: string) {
+async function load(ports: Ports, project: string, id: string, client: Client) {
   const operation = await ports.records.get<OperationRecord>(keys.operation(project, id));
-  const host = operation?.data.host === undefined ? undefined : await hostById(ports.records, operation.data.host);
-  if (operation === undefined || host === undefined || ended(operation.data) || operation.data.secrets === undefined) {
-    throw new FairleadError(
-      'not_found',
-      'There is no operation to attach to: it has ended, or somebody attached already.',
-    );
+  const { host: hostId, stream, secrets, deadline = 0 } = operation?.data ?? {};
+  const host = hostId === undefined ? undefined : await hostById(ports.records, hostId);
+  if (operation !== undefined && host !== undefined && !ended(operation.data) && deadline > ports.clock.now()) {
+    if (secrets !== undefined) return { operation, host: host.data };
+    const attached = stream === undefined ? undefined : await ports.records.get<StreamRecord>(keys.stream(stream));
+    if (attached?.data.client === client.connection) return { operation, host: host.data, attached: attached.data };
   }
-  return { operation, host: host.data };
+  throw new FairleadError(
+    'not_found',
+    'There is no operation to attach to: it has ended, nobody attached in time, or somebody did already. Run the command again.',
+  );
 }
 
 /** Every descriptor's secret must be there; all are compared, so that timing tells nothing. */
