@@ -90,7 +90,7 @@ describe('exec through pipes', () => {
 describe('exec on a terminal', () => {
   it('is one of the size of mine, follows its resizing, and ends with the exit code', async () => {
     const { child, exited, shows } = terminal(['--', 'sh']);
-    await shows(/[#$] $/);
+    await shows(/[#$] /);
     child.write('stty size\r');
     await shows(/25 90/);
     child.resize(132, 50);
