@@ -2,7 +2,7 @@ import { cp, mkdir, readdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { build, type Plugin } from 'esbuild';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const DEFAULT_OUT = join(HERE, '../dist/connector');
@@ -39,7 +39,7 @@ export async function buildConnector(out = DEFAULT_OUT): Promise<string> {
     format: 'cjs',
     mainFields: ['module', 'main'],
     minify: true,
-    keepNames: true,
+    plugins: [englishOnly],
     legalComments: 'none',
     external: ['@lydell/node-pty', 'bufferutil', 'utf-8-validate'],
     banner: { js: BANNER },
@@ -48,6 +48,15 @@ export async function buildConnector(out = DEFAULT_OUT): Promise<string> {
   await cp(join(HERE, 'fairlead-connector.service'), join(out, 'fairlead-connector.service'));
   return out;
 }
+
+/** zod's messages in forty languages are a third of the bundle, and of what it keeps in memory. */
+const englishOnly: Plugin = {
+  name: 'english-only',
+  setup: (build) =>
+    build.onLoad({ filter: /zod\/v4\/locales\/index\.js$/ }, () => ({
+      contents: "export { default as en } from './en.js';",
+    })),
+};
 
 /** node-pty loads a binary by path, so it stays a package: the connector finds it in node_modules beside the bundle. */
 async function copyTerminal(out: string): Promise<void> {

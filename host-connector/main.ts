@@ -1,5 +1,4 @@
 import { hostname } from 'node:os';
-import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { text } from 'node:stream/consumers';
 import { mkdir } from 'node:fs/promises';
 import { Command } from 'commander';
@@ -55,7 +54,6 @@ function withState(command: Command): Command {
 }
 
 async function join(token: string, { stateDir, name }: Options & { name: string }): Promise<void> {
-  trustSystem();
   const { stateDir: folder } = hostPaths(stateDir);
   await mkdir(folder, { recursive: true, mode: 0o711 });
   const given = token === '-' ? await text(process.stdin) : token;
@@ -65,7 +63,6 @@ async function join(token: string, { stateDir, name }: Options & { name: string 
 }
 
 async function runDaemon({ stateDir }: Options): Promise<void> {
-  trustSystem();
   const log = journalLog((line) => process.stderr.write(line));
   let ending = false;
   const end = async (code: number): Promise<void> => {
@@ -125,11 +122,6 @@ async function leave({ stateDir, force }: Options & { force: boolean }): Promise
       ? `This host has left ${record.url}. Remove it there too: fairlead host delete ${record.name}`
       : 'This host belonged to no fleet.',
   );
-}
-
-/** Authorities installed on this machine count as well as node's own. */
-function trustSystem(): void {
-  setDefaultCACertificates([...getCACertificates('default'), ...getCACertificates('system')]);
 }
 
 function say(line: string): void {

@@ -14,7 +14,7 @@ import type { HostPaths } from './host/paths.ts';
 import { loadPolicy } from './host/policy.ts';
 import { ensureSubordinateIds } from './host/subids.ts';
 import { openImageCache, type ImageCache } from './images/cache.ts';
-import { pinnedFetch } from './link/fetch.ts';
+import { downloadFetch } from './link/fetch.ts';
 import type { Log } from './log.ts';
 import { LxcRuntime } from './lxc/runtime.ts';
 import { ManagedBridge } from './network/bridge.ts';
@@ -66,7 +66,7 @@ export async function openHost(
     spawn: spawnPiped,
     newId,
     now: () => Date.now(),
-    fetch: pinnedFetch(cloud.url, cloud.pin),
+    fetch: downloadFetch(cloud.url, cloud.pin),
     sleep: (ms) => sleep(ms),
     random: () => Math.random(),
   });

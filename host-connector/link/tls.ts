@@ -1,6 +1,6 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { connect as connectTls, getCACertificates, setDefaultCACertificates, type TLSSocket } from 'node:tls';
 
 import { FairleadError } from '#shared/errors.ts';
 
@@ -29,7 +29,14 @@ export function dialling({ url, pin }: Target): (options: unknown, done: Connect
   };
 }
 
-function openTls(to: { host: string; port: number; pin: string | undefined; name: string }, done: Connected): void {
+interface TlsTarget {
+  readonly host: string;
+  readonly port: number;
+  readonly pin: string | undefined;
+  readonly name: string;
+}
+
+function openTls(to: TlsTarget, done: Connected): void {
   const { host, port, pin, name } = to;
   const socket = connectTls({
     host,
@@ -42,7 +49,8 @@ function openTls(to: { host: string; port: number; pin: string | undefined; name
     rejectUnauthorized: pin === undefined,
   });
   open(socket, 'secureConnect', (error, ready) => {
-    if (error) fail(done, explain(error, name));
+    if (error && isDistrust(error) && trustSystem()) openTls(to, done);
+    else if (error) fail(done, explain(error, name));
     else if (pin === undefined || fingerprintOf(socket) === pin) done(null, ready);
     else {
       const seen = fingerprintOf(socket);
@@ -77,9 +85,25 @@ function isLoopback(host: string): boolean {
 /** TLS failures that mean "a stranger", as opposed to "no network" or "this clock is behind"; their codes are OpenSSL's. */
 const DISTRUST = /^(CERT_(?!NOT_YET_VALID)|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_(VERIFY|GET_ISSUER)|ERR_TLS_CERT_ALTNAME)/;
 
+function isDistrust(error: Error): boolean {
+  return 'code' in error && DISTRUST.test(String(error.code));
+}
+
+let systemTrusted = false;
+
+/**
+ * Adds the authorities installed on this machine to node's own, for the whole process. They take a dozen megabytes, so only a server that node's
+ * own do not vouch for makes us read them. False when that was done before.
+ */
+function trustSystem(): boolean {
+  if (systemTrusted) return false;
+  systemTrusted = true;
+  setDefaultCACertificates([...getCACertificates('default'), ...getCACertificates('system')]);
+  return true;
+}
+
 function explain(error: Error, name: string): Error {
-  const code = 'code' in error ? String(error.code) : '';
-  if (!DISTRUST.test(code)) return error;
+  if (!isDistrust(error)) return error;
   return new FairleadError(
     'unauthenticated',
     `The certificate of ${name} is not trusted on this host (${error.message}), so nothing was sent. Either install its authority, or join with a token that pins the certificate.`,
