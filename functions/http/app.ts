@@ -3,10 +3,10 @@ import { Hono, type Context } from 'hono';
 import { FairleadError, isFairleadError } from '#shared/errors.ts';
 import { async, error as errorEnvelope, sync } from '#shared/lxd/envelope.ts';
 import { operationPath } from '#shared/lxd/operation.ts';
-import { parse } from '#shared/lxd/parse.ts';
-import { hostName, projectName } from '#shared/lxd/names.ts';
+import { parse, quote } from '#shared/lxd/parse.ts';
+import { hostName } from '#shared/lxd/names.ts';
 
-import { DEFAULT_PROJECT } from '../domain/events/lifecycle.ts';
+import { projectNamed } from '../domain/projects.ts';
 import { allows, type Actor } from '../domain/trust/actor.ts';
 import { authenticate } from '../domain/trust/users.ts';
 import type { Ports } from '../ports/ports.ts';
@@ -63,19 +63,45 @@ export function createApp(ports: Ports): Hono<{ Bindings: Environment }> {
 async function serve(ports: Ports, route: Route, c: Context<{ Bindings: Environment }>): Promise<Response> {
   const actor = await identify(ports, c.req.header('authorization'), c.env.sourceIp);
   if (!allows(actor?.role, route.entitlement)) throw refusal(actor);
-  const text = await c.req.text();
+  const text = await bodyOf(c);
   const query = c.req.query();
   const call: Call = {
     ports,
     actor: actor ?? ANONYMOUS,
-    params: c.req.param(),
+    params: paramsOf(c),
     query,
     header: (name) => c.req.header(name),
-    project: query['project'] ? parse(projectName, query['project'], 'project') : DEFAULT_PROJECT,
+    project: projectNamed(query['project']),
     target: query['target'] ? parse(hostName, query['target'], 'target') : undefined,
     body: (schema, what) => parseBody(text, schema, what),
   };
   return respond(c, await route.handle(call));
+}
+
+/** The most a request may say; whatever is larger goes to Objects. */
+export const MAX_BODY_BYTES = 1024 * 1024;
+
+/** Counted, whatever Content-Length said. */
+async function bodyOf(c: Context): Promise<string> {
+  const bytes = Buffer.from(await c.req.arrayBuffer());
+  if (bytes.length <= MAX_BODY_BYTES) return bytes.toString();
+  throw new FairleadError(
+    'body_too_large',
+    `A request says at most ${MAX_BODY_BYTES} bytes, this one ${bytes.length}. Send files as an upload.`,
+  );
+}
+
+/** Longer than any name there is. */
+const MAX_PARAM_CHARS = 255;
+
+/** Names in the path become keys of records: what can be no name of anything is refused before anybody looks it up. */
+function paramsOf(c: Context): Record<string, string> {
+  const params: Record<string, string> = c.req.param();
+  const bad = Object.values(params).find(
+    (value) => value.length > MAX_PARAM_CHARS || /\p{Cc}/u.test(value) || !value.isWellFormed(),
+  );
+  if (bad === undefined) return params;
+  throw new FairleadError('not_found', `${quote(bad)} is not the name of anything.`);
 }
 
 /** LXD says 403 to whoever it does not trust, and to whoever may not. */

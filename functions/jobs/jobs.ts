@@ -5,9 +5,9 @@ import { deliver } from '../domain/hosts/outbox.ts';
 import { ingest } from '../domain/images/ingest.ts';
 import { sweepUploads } from '../domain/images/upload.ts';
 import { keys } from '../domain/keys.ts';
-import { ended, type OperationRecord } from '../domain/operations/operation.ts';
+import { ended, putOperation, type OperationRecord } from '../domain/operations/operation.ts';
 import { expireOperation } from '../domain/operations/service.ts';
-import { DEFAULT_PROJECT } from '../domain/events/lifecycle.ts';
+import { DEFAULT_PROJECT } from '../domain/projects.ts';
 import type { Job } from '../ports/jobs.ts';
 import type { Ports } from '../ports/ports.ts';
 import { ConditionFailed, queryAll, type Stored } from '../ports/records.ts';
@@ -20,31 +20,38 @@ export function runJob(ports: Ports, job: Job): Promise<void> {
     case 'sweep':
       return sweep(ports);
     case 'restarted':
-      return forgetConnections(ports);
+      return restart(ports);
   }
 }
 
-/** A job that has not ended its operation by then is asked for again; it does nothing twice. */
-const LOST_JOB_MS = 5 * 60_000;
+/** A job of which nothing was heard for so long is lost: longer than a function may run. */
+export const JOB_LOST_MS = 16 * 60_000;
 
 /** Ends what is overdue, sends again what was not answered. Whatever else lost its effect is found here. */
 async function sweep(ports: Ports): Promise<void> {
-  const pages = await Promise.all(
-    keys.operations(DEFAULT_PROJECT).map((pk) => queryAll<OperationRecord>(ports.records, pk)),
-  );
-  const running = pages.flat().filter(({ data }) => !ended(data));
+  const running = await runningOperations(ports);
   const now = ports.clock.now();
   for (const { data } of running.filter(({ data }) => data.deadline <= now)) {
     await attempt(ports, 'expire', () => expireOperation(ports, data.project, data.id));
   }
-  for (const { data } of running.filter(({ data }) => data.job !== undefined && data.updatedAt + LOST_JOB_MS <= now)) {
-    await attempt(ports, 'job', () =>
-      ports.jobs.enqueue({ kind: 'ingest', project: data.project, operation: data.id }),
-    );
-  }
   const hosts = new Set(running.flatMap(({ data }) => (data.command === undefined ? [] : (data.host ?? []))));
   for (const host of hosts) await attempt(ports, 'deliver', () => deliver(ports, host));
+  const lost = running.filter(({ data }) => data.deadline > now && data.updatedAt + JOB_LOST_MS <= now);
+  for (const operation of lost) await attempt(ports, 'enqueue', () => enqueueAgain(ports, operation));
   await attempt(ports, 'uploads', () => sweepUploads(ports));
+}
+
+async function runningOperations(ports: Ports): Promise<Stored<OperationRecord>[]> {
+  const partitions = keys.operations(DEFAULT_PROJECT);
+  const pages = await Promise.all(partitions.map((pk) => queryAll<OperationRecord>(ports.records, pk)));
+  return pages.flat().filter(({ data }) => !ended(data));
+}
+
+/** Noted first, so that the next sweep does not find it lost again. */
+async function enqueueAgain(ports: Ports, { data, rev }: Stored<OperationRecord>): Promise<void> {
+  if (data.job === undefined) return;
+  await ports.records.transact([putOperation({ ...data, updatedAt: ports.clock.now() }, rev)]);
+  await ports.jobs.enqueue({ kind: data.job, project: data.project, operation: data.id });
 }
 
 /** One failure must not keep the sweep from the rest. */
@@ -52,7 +59,15 @@ async function attempt(ports: Ports, what: string, action: () => Promise<void>):
   try {
     await action();
   } catch (error) {
-    ports.log.error('sweep failed', { what, error: messageOf(error) });
+    ports.log.error('a step of a job failed', { what, error: messageOf(error) });
+  }
+}
+
+/** Nothing of before is left: no connection, and no job. */
+async function restart(ports: Ports): Promise<void> {
+  await forgetConnections(ports);
+  for (const operation of await runningOperations(ports)) {
+    await attempt(ports, 'enqueue', () => enqueueAgain(ports, operation));
   }
 }
 

@@ -1,7 +1,7 @@
 import { messageOf } from '#shared/errors.ts';
 
 import { verifyHostProof } from '../domain/hosts/proof.ts';
-import { DEFAULT_PROJECT } from '../domain/events/lifecycle.ts';
+import { DEFAULT_PROJECT, projectNamed } from '../domain/projects.ts';
 import { allows } from '../domain/trust/actor.ts';
 import { authenticate } from '../domain/trust/users.ts';
 import type { Authorization, ConnectEvent } from '../ports/events.ts';
@@ -28,12 +28,13 @@ const DENIED: Authorization = { allow: false, context: {} };
 export async function authorize(ports: Ports, event: ConnectEvent): Promise<Authorization> {
   const [scheme, token = ''] = (event.headers['authorization'] ?? '').split(' ');
   if (scheme?.toLowerCase() !== 'bearer' || token === '') return DENIED;
-  const { path, project = DEFAULT_PROJECT, type: types = '' } = event.queryStringParameters;
+  const { path, type: types = '' } = event.queryStringParameters;
   const opened = String(ports.clock.now());
   try {
     if (token.startsWith('flp_')) {
       const actor = await authenticate(ports, token, event.requestContext.sourceIp);
       if (actor === undefined) return DENIED;
+      const project = projectNamed(event.queryStringParameters['project']);
       const kind = path === EVENTS_PATH ? 'events' : 'client';
       if (!allows(actor.role, kind === 'events' ? 'view' : 'operate')) return DENIED;
       return granted({ kind, id: actor.user, project, types, opened });

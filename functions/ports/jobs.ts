@@ -2,7 +2,7 @@
 export type Job =
   | { readonly kind: 'ingest'; readonly project: string; readonly operation: string }
   | { readonly kind: 'sweep' }
-  /** The gateway itself began anew: no connection from before is open. */
+  /** The gateway itself began anew: no connection from before is open, no job from before is queued. */
   | { readonly kind: 'restarted' };
 
 export interface Jobs {

@@ -1,12 +1,10 @@
 import type { Effect } from '../decide.ts';
+import { DEFAULT_PROJECT } from '../projects.ts';
 import { renderOperation, type OperationRecord } from '../operations/operation.ts';
 
 type Publish = Extract<Effect, { do: 'publish' }>;
 
-/** Hosts belong to the fleet, not to a project; their events go to the default one. */
-export const DEFAULT_PROJECT = 'default';
-
-/** A host came, went, or changed. */
+/** A host came, went, or changed. Hosts belong to the fleet, not to a project; their events go to the default one. */
 export function hostEvent(action: string, name: string, now: number): Publish {
   return lifecycle({ action, source: `/1.0/fleet/hosts/${name}`, project: DEFAULT_PROJECT, location: name, now });
 }

@@ -1,13 +1,15 @@
 import { FairleadError } from '#shared/errors.ts';
 
 import type { Ports } from '../../ports/ports.ts';
-import { ConditionFailed, queryAll, type Write } from '../../ports/records.ts';
+import { queryAll, type Write } from '../../ports/records.ts';
 import { decide } from '../decide.ts';
 import { perform } from '../effects.ts';
 import { hostEvent } from '../events/lifecycle.ts';
 import type { InstanceRecord } from '../instances/instance.ts';
 import { forgetInstance } from '../instances/instance.ts';
 import { keys } from '../keys.ts';
+import { failOperation } from '../operations/service.ts';
+import type { OutboxEntry } from './outbox.ts';
 import { hostByName, online, putHost, type HostRecord } from './host.ts';
 
 /** A host as `/1.0/fleet/hosts` shows it. */
@@ -65,27 +67,25 @@ export interface HostChange {
 
 /** Renames a host, moves it to a site, or labels it. @throws FairleadError `not_found`, `already_exists`. */
 export async function changeHost(ports: Ports, name: string, change: HostChange): Promise<void> {
-  const stored = await hostByName(ports.records, name);
   const next = change.name ?? name;
-  const { site = stored.data.site, labels = stored.data.labels } = change;
-  const writes: Write[] = [putHost(stored, { name: next, site, labels })];
-  if (next !== name) {
-    writes.push(
+  const load = async () => ({
+    stored: await hostByName(ports.records, name),
+    taken: next !== name && (await ports.records.get(keys.hostName(next))) !== undefined,
+  });
+  const { effects } = await decide(ports, load, ({ stored, taken }) => {
+    if (taken) throw new FairleadError('already_exists', `A host named "${next}" exists already. Choose another name.`);
+    const { site = stored.data.site, labels = stored.data.labels } = change;
+    const renamed: Write[] = [
       { op: 'delete', key: keys.hostName(name) },
       { op: 'put', key: keys.hostName(next), data: { id: stored.data.id }, when: 'absent' },
-    );
-  }
-  try {
-    await ports.records.transact(writes);
-  } catch (cause) {
-    if (!(cause instanceof ConditionFailed)) throw cause;
-    throw new FairleadError(
-      'already_exists',
-      `A host named "${next}" exists already, or this one was changed at the same time.`,
-      { cause },
-    );
-  }
-  await perform(ports, [hostEvent('host-updated', next, ports.clock.now())]);
+    ];
+    return {
+      writes: [putHost(stored, { name: next, site, labels }), ...(next === name ? [] : renamed)],
+      effects: [hostEvent('host-updated', next, ports.clock.now())],
+      value: undefined,
+    };
+  });
+  await perform(ports, effects);
 }
 
 /**
@@ -118,12 +118,31 @@ export async function removeHost(ports: Ports, name: string, force: boolean): Pr
       value: undefined,
     }),
   );
-  for (const pointer of pointers) await forget(ports, pointer.sk, pointer.data.id);
   await perform(ports, effects);
+  await abandonWork(ports, id, name);
+  // Read again: one may have been created until the moment the host's name went.
+  for (const pointer of await queryAll<{ id: string }>(ports.records, keys.instancesOn(id))) {
+    await forget(ports, pointer.sk, pointer.data.id);
+  }
+}
+
+/** What waits for a host that is gone will never be done. */
+async function abandonWork(ports: Ports, host: string, name: string): Promise<void> {
+  const { pk, prefix } = keys.outboxOf(host);
+  for (const { data } of await queryAll<OutboxEntry>(ports.records, pk, prefix)) {
+    await failOperation(ports, data.project, data.operation, `Host "${name}" was removed from the fleet.`);
+  }
 }
 
 async function forget(ports: Ports, place: string, id: string): Promise<void> {
   const [project = ''] = place.split('#');
-  const instance = await ports.records.get<InstanceRecord>(keys.instance(project, id));
-  if (instance !== undefined) await ports.records.transact(forgetInstance(instance.data, instance.rev));
+  await decide(
+    ports,
+    () => ports.records.get<InstanceRecord>(keys.instance(project, id)),
+    (instance) => ({
+      writes: instance === undefined ? [] : forgetInstance(instance.data, instance.rev),
+      effects: [],
+      value: undefined,
+    }),
+  );
 }

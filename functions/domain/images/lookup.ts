@@ -1,4 +1,6 @@
 import { FairleadError } from '#shared/errors.ts';
+import { nameProblem } from '#shared/lxd/names.ts';
+import { quote } from '#shared/lxd/parse.ts';
 
 import type { Ports } from '../../ports/ports.ts';
 import type { Stored } from '../../ports/records.ts';
@@ -28,13 +30,16 @@ export async function imageByPrefix(ports: Ports, project: string, text: string)
 /** The image an alias or a fingerprint names. @throws FairleadError `not_found`. */
 export async function resolveImage(ports: Ports, project: string, text: string): Promise<ImageRecord> {
   if (text === '') throw new FairleadError('bad_request', 'No image was named. Give an alias or a fingerprint.');
-  const alias = await ports.records.get<AliasRecord>(keys.alias(project, text));
+  const isAlias = nameProblem('alias', text) === undefined;
+  const alias = isAlias ? await ports.records.get<AliasRecord>(keys.alias(project, text)) : undefined;
   return (await imageByPrefix(ports, project, alias?.data.target ?? text)).data;
 }
 
-function notFound(text: string): FairleadError {
+/** What is said of an image that is not there. */
+export function notFound(text: string, cause?: unknown): FairleadError {
   return new FairleadError(
     'not_found',
-    `Image "${text}" not found. "fairlead image list" shows what there is; "fairlead image import" adds one.`,
+    `Image ${quote(text)} not found. "fairlead image list" shows what there is; "fairlead image import" adds one.`,
+    { cause },
   );
 }

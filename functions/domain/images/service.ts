@@ -13,7 +13,7 @@ import { keys } from '../keys.ts';
 import { endOperation, newOperation, renderOperation } from '../operations/operation.ts';
 import type { Actor } from '../trust/actor.ts';
 import { imageEtag, renderImage, type AliasRecord, type ImageParts, type ImageRecord } from './image.ts';
-import { imageByPrefix } from './lookup.ts';
+import { imageByPrefix, notFound } from './lookup.ts';
 
 /** Every image of a project, newest first. */
 export async function listImages(ports: Ports, project: string): Promise<Image[]> {
@@ -37,6 +37,9 @@ export async function getImage(ports: Ports, project: string, prefix: string): P
   return { image: renderImage(stored.data, aliases), etag: imageEtag(stored.data) };
 }
 
+/** More do not fit one transaction beside the image. */
+const ALIASES_AT_ONCE = 20;
+
 /** Deletes an image with its aliases and its bytes. Instances made from it keep their copy on their hosts. */
 export async function deleteImage(ports: Ports, actor: Actor, project: string, prefix: string): Promise<Operation> {
   const stored = await imageByPrefix(ports, project, prefix);
@@ -53,12 +56,18 @@ export async function deleteImage(ports: Ports, actor: Actor, project: string, p
     now,
   });
   const { operation, write } = endOperation(begun.operation, 0, now, { status: STATUS.success });
-  await ports.records.transact([
-    { op: 'delete', key: keys.image(project, fingerprint), when: { rev: stored.rev } },
-    { op: 'delete', key: partsKey },
-    ...aliases.map(({ name }): Write => ({ op: 'delete', key: keys.alias(project, name) })),
-    { ...write, when: 'absent' } as Write,
-  ]);
+  const forgotten = aliases.map(({ name }): Write => ({ op: 'delete', key: keys.alias(project, name) }));
+  while (forgotten.length > ALIASES_AT_ONCE) await ports.records.transact(forgotten.splice(0, ALIASES_AT_ONCE));
+  try {
+    await ports.records.transact([
+      { op: 'delete', key: keys.image(project, fingerprint), when: { rev: stored.rev } },
+      { op: 'delete', key: partsKey },
+      ...forgotten,
+      { ...write, when: 'absent' } as Write,
+    ]);
+  } catch (cause) {
+    throw cause instanceof ConditionFailed ? notFound(prefix, cause) : cause;
+  }
   for (const { key } of parts?.data.parts ?? []) await ports.objects.delete(key);
   await perform(ports, [objectEvent('image-deleted', `/1.0/images/${fingerprint}`, project, now, actor.user)]);
   return renderOperation(operation, 'none');

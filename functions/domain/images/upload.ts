@@ -3,7 +3,7 @@ import type { Operation } from '#shared/lxd/operation.ts';
 
 import type { SignedPut } from '../../ports/objects.ts';
 import type { Ports } from '../../ports/ports.ts';
-import { queryAll, type Stored } from '../../ports/records.ts';
+import { ConditionFailed, queryAll, type Stored } from '../../ports/records.ts';
 import { perform } from '../effects.ts';
 import { operationEvent } from '../events/lifecycle.ts';
 import { keys, partKey } from '../keys.ts';
@@ -19,6 +19,8 @@ export interface UploadRecord {
   readonly size: number;
   readonly sha256: string;
   readonly parts: readonly UploadPart[];
+  /** Finished: the operation that checks it. */
+  readonly operation?: string;
   /** When it is swept away with its parts if it was not finished (ms). */
   readonly until: number;
 }
@@ -79,10 +81,16 @@ function sign(ports: Ports, upload: UploadRecord, from: number) {
 /** An upload of this user. @throws FairleadError `not_found`. */
 async function loadUpload(ports: Ports, user: string, id: string): Promise<Stored<UploadRecord>> {
   const stored = await ports.records.get<UploadRecord>(keys.upload(id));
-  if (stored?.data.user === user && stored.data.until > ports.clock.now()) return stored;
-  throw new FairleadError(
+  const open = stored?.data.operation === undefined && (stored?.data.until ?? 0) > ports.clock.now();
+  if (open && stored?.data.user === user) return stored;
+  throw notThere(id);
+}
+
+function notThere(id: string, cause?: unknown): FairleadError {
+  return new FairleadError(
     'not_found',
-    `Upload "${id}" not found: it was finished, or lay unfinished for a day. Start again.`,
+    `Upload "${id}" not found: it was finished, or lay unfinished for a day. Look whether the image is there, else start again.`,
+    { cause },
   );
 }
 
@@ -102,7 +110,7 @@ export async function finishUpload(
   project: string,
   publication: Publication,
 ): Promise<Operation> {
-  const { data } = await loadUpload(ports, actor.user, publication.upload);
+  const { data, rev } = await loadUpload(ports, actor.user, publication.upload);
   await refuseMissingParts(ports, data);
   const now = ports.clock.now();
   const { operation, write } = newOperation({
@@ -115,7 +123,13 @@ export async function finishUpload(
     job: 'ingest',
     request: publication,
   });
-  await ports.records.transact([write]);
+  const until = Math.max(data.until, operation.deadline);
+  const finished: UploadRecord = { ...data, operation: operation.id, until };
+  try {
+    await ports.records.transact([write, { op: 'put', key: keys.upload(data.id), data: finished, when: { rev } }]);
+  } catch (cause) {
+    throw cause instanceof ConditionFailed ? notThere(data.id, cause) : cause;
+  }
   await perform(ports, [
     { do: 'enqueue', job: { kind: 'ingest', project, operation: operation.id } },
     operationEvent(operation, 'none'),
@@ -134,17 +148,24 @@ async function refuseMissingParts(ports: Ports, upload: UploadRecord): Promise<v
   }
 }
 
-/** Forgets an upload and deletes what was sent of it. */
-export async function discardUpload(ports: Ports, upload: UploadRecord): Promise<void> {
-  for (const [index, part] of upload.parts.entries())
-    await ports.objects.delete(partKey(upload.id, index, part.sha256));
-  await ports.records.transact([{ op: 'delete', key: keys.upload(upload.id) }]);
+/** Forgets an upload and deletes what was sent of it, unless it became an image or was discarded meanwhile. */
+export async function discardUpload(ports: Ports, { data, rev }: Stored<UploadRecord>): Promise<void> {
+  const key = keys.upload(data.id);
+  try {
+    // Claimed before its parts go, so that nobody can publish it any more; the sweep finishes what ends in between.
+    await ports.records.transact([{ op: 'put', key, data: { ...data, until: 0 }, when: { rev } }]);
+  } catch (error) {
+    if (error instanceof ConditionFailed) return;
+    throw error;
+  }
+  for (const [index, part] of data.parts.entries()) await ports.objects.delete(partKey(data.id, index, part.sha256));
+  await ports.records.transact([{ op: 'delete', key }]);
 }
 
 /** Discards what lay unfinished for too long. */
 export async function sweepUploads(ports: Ports): Promise<void> {
   const now = ports.clock.now();
-  for (const { data } of await queryAll<UploadRecord>(ports.records, keys.uploads())) {
-    if (data.until <= now) await discardUpload(ports, data);
+  for (const upload of await queryAll<UploadRecord>(ports.records, keys.uploads())) {
+    if (upload.data.until <= now) await discardUpload(ports, upload);
   }
 }

@@ -13,7 +13,7 @@ import { offlineSince, online, type HostRecord } from '../hosts/host.ts';
 import { renderOperation, type OperationRecord } from '../operations/operation.ts';
 import { profilesOf, type ProfileRecord } from '../profiles/profile.ts';
 import type { Actor } from '../trust/actor.ts';
-import { expanded, instanceEtag, MAX_PROFILES, specOf, type InstanceRecord } from './instance.ts';
+import { checkProfiles, expanded, instanceEtag, specOf, type InstanceRecord } from './instance.ts';
 import { findInstance, type Found, type InstanceName } from './lookup.ts';
 import { beginTask, type Begun, type TaskInput } from './task.ts';
 
@@ -117,10 +117,7 @@ export function planUpdate(
     );
   }
   const next = edited(current, put, how.patch);
-  const missing = next.profiles.filter((profile) => !profiles.has(profile));
-  if (missing.length > 0) throw new FairleadError('not_found', `Profile "${missing.join('", "')}" not found`);
-  if (next.profiles.length > MAX_PROFILES)
-    throw new FairleadError('bad_request', `An instance takes at most ${MAX_PROFILES} profiles.`);
+  checkProfiles(next.profiles, profiles);
   assertAllowed(expanded(next, profiles), openCeiling, 'project');
   return beginTask(
     instance,

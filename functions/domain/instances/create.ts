@@ -18,7 +18,7 @@ import { keys } from '../keys.ts';
 import { newOperation, OPERATION_DEADLINE_MS, renderOperation, type OperationRecord } from '../operations/operation.ts';
 import { profilesOf, type ProfileRecord } from '../profiles/profile.ts';
 import type { Actor } from '../trust/actor.ts';
-import { expanded, indexWrites, MAX_PROFILES, specOf, type InstanceRecord } from './instance.ts';
+import { checkProfiles, expanded, indexWrites, specOf, type InstanceRecord } from './instance.ts';
 import { hardwareAddress, inventName } from './names.ts';
 import { chooseHost } from './placement.ts';
 
@@ -169,7 +169,7 @@ export function planCreate(
 function build(state: CreateState, { drawn, request, project }: CreateInput): InstanceRecord {
   const { image } = state;
   const profiles = request.profiles ?? ['default'];
-  refuseUnknownProfiles(profiles, state.profiles);
+  checkProfiles(profiles, state.profiles);
   const local = { config: dropVolatile(request.config), devices: request.devices, profiles };
   return {
     id: drawn.instance,
@@ -189,18 +189,6 @@ function build(state: CreateState, { drawn, request, project }: CreateInput): In
     task: { operation: drawn.operation, action: 'create' },
     createdAt: drawn.now,
   };
-}
-
-function refuseUnknownProfiles(names: readonly string[], known: ReadonlyMap<string, ProfileRecord>): void {
-  const missing = names.filter((name) => !known.has(name));
-  if (missing.length > 0) {
-    throw new FairleadError(
-      'not_found',
-      `Profile "${missing.join('", "')}" not found. "fairlead profile list" shows what there is.`,
-    );
-  }
-  if (names.length > MAX_PROFILES)
-    throw new FairleadError('bad_request', `An instance takes at most ${MAX_PROFILES} profiles.`);
 }
 
 /** As LXD: an image's properties become `image.*` keys of what is made from it. */

@@ -1,4 +1,5 @@
 import type { InstanceSpec, InstanceStatus, Measurement } from '#shared/link/commands.ts';
+import { FairleadError } from '#shared/errors.ts';
 import type { Instance, InstanceFull, InstanceState } from '#shared/lxd/instance.ts';
 import type { Config, Devices } from '#shared/lxd/maps.ts';
 import { NEVER, STATUS, STATUS_NAME, statusFields, type StatusCode } from '#shared/lxd/status.ts';
@@ -42,8 +43,26 @@ export interface Task {
   readonly action: 'create' | 'start' | 'stop' | 'restart' | 'freeze' | 'unfreeze' | 'update' | 'delete';
 }
 
-/** More profiles than this do not fit one transaction. */
-export const MAX_PROFILES = 12;
+/** An update that exchanges all of more profiles than this does not fit one transaction. */
+export const MAX_PROFILES = 10;
+
+/** @throws FairleadError `not_found` for a profile there is not, `bad_request` for too many or one named twice. */
+export function checkProfiles(names: readonly string[], known: ReadonlyMap<string, unknown>): void {
+  const missing = names.filter((name) => !known.has(name));
+  if (missing.length > 0) {
+    throw new FairleadError(
+      'not_found',
+      `Profile "${missing.join('", "')}" not found. "fairlead profile list" shows what there is.`,
+    );
+  }
+  if (new Set(names).size < names.length)
+    throw new FairleadError(
+      'bad_request',
+      'A profile is named twice. Name each once; later ones override earlier ones.',
+    );
+  if (names.length > MAX_PROFILES)
+    throw new FairleadError('bad_request', `An instance takes at most ${MAX_PROFILES} profiles. Combine some of them.`);
+}
 
 const STATUS_CODE: Readonly<Record<InstanceStatus, StatusCode>> = {
   Stopped: STATUS.stopped,
@@ -73,12 +92,18 @@ export function indexWrites(record: InstanceRecord): Write[] {
   ];
 }
 
+export interface ProfileUse {
+  readonly id: string;
+  readonly name: string;
+}
+
 /** The rows that say which profiles an instance uses. */
 export function profileUses(record: InstanceRecord): Write[] {
   return record.profiles.map((profile) => ({
     op: 'put',
     key: keys.profileUse(record.project, profile, record.id),
-    data: { id: record.id },
+    // The name too, so that a profile can tell who uses it without reading them all.
+    data: { id: record.id, name: record.name } satisfies ProfileUse,
     when: 'absent',
   }));
 }

@@ -77,6 +77,11 @@ export function newOperation(input: NewOperation): { operation: OperationRecord;
   };
 }
 
+/** The write that changes a running operation. */
+export function putOperation(operation: OperationRecord, rev: number): Write {
+  return { op: 'put', key: keys.operation(operation.project, operation.id), data: operation, when: { rev } };
+}
+
 /** The write that ends an operation; it stays readable for {@link OPERATION_KEPT_MS}. */
 export function endOperation(
   operation: OperationRecord,

@@ -14,7 +14,7 @@ import type { InstanceRecord } from '../instances/instance.ts';
 import { keys } from '../keys.ts';
 import { forgetStream } from '../streams/attach.ts';
 import type { StreamRecord } from '../streams/tickets.ts';
-import { ended, endOperation, renderOperation, type OperationRecord } from './operation.ts';
+import { ended, endOperation, putOperation, renderOperation, type OperationRecord } from './operation.ts';
 
 /** The longest a single wait may hold a request; a gateway cuts at 29 s. The caller asks again. */
 export const MAX_WAIT_MS = 25_000;
@@ -91,7 +91,7 @@ export async function noteProgress(ports: Ports, host: string, command: string, 
         metadata: { ...stored.data.metadata, download_progress: text },
       };
       return {
-        writes: [{ op: 'put', key: keys.operation(project, operation), data, when: { rev: stored.rev } }],
+        writes: [putOperation(data, stored.rev)],
         effects: [operationEvent(data, 'none')],
         value: data,
       };

@@ -10,7 +10,7 @@ import { perform } from '../effects.ts';
 import { objectEvent } from '../events/lifecycle.ts';
 import { hostById } from '../hosts/host.ts';
 import { reapplyProfiles } from '../instances/change.ts';
-import { expanded, type InstanceRecord } from '../instances/instance.ts';
+import { expanded, type InstanceRecord, type ProfileUse } from '../instances/instance.ts';
 import { keys } from '../keys.ts';
 import type { Actor } from '../trust/actor.ts';
 import { profileEtag, profilesOf, renderProfile, type ProfileRecord } from './profile.ts';
@@ -26,7 +26,8 @@ export async function listProfiles(ports: Ports, project: string): Promise<Profi
 }
 
 async function usedBy(ports: Ports, project: string, profile: string): Promise<string[]> {
-  return (await users(ports, project, profile)).map(({ data }) => `/1.0/instances/${data.name}`);
+  const uses = await queryAll<ProfileUse>(ports.records, keys.profileUses(project, profile));
+  return uses.map(({ data }) => `/1.0/instances/${data.name}`);
 }
 
 async function users(ports: Ports, project: string, profile: string): Promise<Stored<InstanceRecord>[]> {
@@ -143,9 +144,11 @@ export async function renameProfile(
   name: string,
   next: string,
 ): Promise<void> {
+  if (name === DEFAULT_PROFILE) throw new FairleadError('forbidden', 'The "default" profile cannot be renamed.');
   const { record, when } = await load(ports, project, name);
   if (when === 'absent')
     throw new FairleadError('forbidden', `The "${name}" profile is built in and cannot be renamed.`);
+  if ((await profilesOf(ports.records, project)).has(next)) throw exists(next);
   const inUse = await usedBy(ports, project, name);
   if (inUse.length > 0)
     throw new FairleadError(

@@ -3,7 +3,7 @@ import { createCipheriv, createDecipheriv, type KeyObject } from 'node:crypto';
 import { FairleadError } from '#shared/errors.ts';
 
 import type { Ports } from '../../ports/ports.ts';
-import { queryAll } from '../../ports/records.ts';
+import { ConditionFailed, queryAll } from '../../ports/records.ts';
 import { keys } from '../keys.ts';
 
 /**
@@ -107,8 +107,7 @@ export async function reticketClient(
   for (const stored of streams) {
     if (stored.data.user !== user) continue;
     const data: StreamRecord = { ...stored.data, client };
-    await ports.records.transact([{ op: 'put', key: keys.stream(data.id), data, when: { rev: stored.rev } }]);
-    moved.push(data);
+    if (await put(ports, data, stored.rev)) moved.push(data);
   }
   const connections = new Map<string, string>();
   for (const { host } of moved) {
@@ -117,6 +116,17 @@ export async function reticketClient(
   }
   const reachable = moved.filter(({ host }) => connections.has(host)).map((data) => ({ data }));
   await reticket(ports, reachable, (host) => connections.get(host) ?? '');
+}
+
+/** False when the stream has ended, or another connection of the client took it. */
+async function put(ports: Ports, data: StreamRecord, rev: number): Promise<boolean> {
+  try {
+    await ports.records.transact([{ op: 'put', key: keys.stream(data.id), data, when: { rev } }]);
+    return true;
+  } catch (error) {
+    if (error instanceof ConditionFailed) return false;
+    throw error;
+  }
 }
 
 async function streamsOf(ports: Ports, pk: string, prefix?: string) {

@@ -36,7 +36,9 @@ export async function authenticate(ports: Ports, token: string, address: string)
   const stored = live(await ports.records.get<ApiTokenRecord>(keys.apiToken(id)), ports.clock.now());
   if (stored === undefined || !matches(secret, stored.data.hash)) return undefined;
   const user = await ports.records.get<UserRecord>(keys.user(stored.data.user));
-  return user && { user: user.data.name, role: user.data.role, address };
+  // A token of somebody who had the same name before is not this user's.
+  if (user === undefined || stored.data.createdAt < user.data.createdAt) return undefined;
+  return { user: user.data.name, role: user.data.role, address };
 }
 
 /** Makes a user. Nobody grants what he has not. @throws FairleadError `already_exists`, `forbidden`. */
@@ -67,9 +69,9 @@ export async function listUsers(ports: Ports) {
 export async function deleteUser(ports: Ports, actor: Actor, name: string): Promise<void> {
   if (name === actor.user) throw new FairleadError('forbidden', 'You cannot delete yourself.');
   await requireUser(ports, name);
+  await ports.records.transact([{ op: 'delete', key: keys.user(name) }]);
   const tokens = await queryAll<{ id: string }>(ports.records, keys.apiTokensOf(name));
   for (const { data } of tokens) await ports.records.transact(tokenDeletion(name, data.id));
-  await ports.records.transact([{ op: 'delete', key: keys.user(name) }]);
 }
 
 /** Makes an API token; its text is shown here and never again. @throws FairleadError `not_found`, `forbidden` for another's token. */

@@ -54,7 +54,7 @@ export const imageRoutes: readonly Route[] = [
     path: '/1.0/fleet/uploads/:id',
     entitlement: 'edit',
     handle: async ({ ports, actor, params, query }) => ({
-      sync: await signUpload(ports, actor, params['id'] ?? '', Number(query['from']) || 0),
+      sync: await signUpload(ports, actor, params['id'] ?? '', Math.max(0, Math.trunc(Number(query['from'])) || 0)),
     }),
   },
   { method: 'GET', path: '/1.0/images', entitlement: 'view', handle: list },
