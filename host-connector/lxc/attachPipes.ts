@@ -11,7 +11,7 @@ import { signalAttached } from './attached.ts';
 const SILENCE_MS = 250;
 
 /** Starts `argv` with pipes. @throws FairleadError `host_failed` when it cannot be started */
-export async function attachPiped(argv: Argv, cwd: string): Promise<Session> {
+export async function attachPiped(argv: Argv, cwd: string): Promise<Session & { readonly pid: number }> {
   const [program, ...args] = argv;
   const child = spawn(program, args, { stdio: 'pipe', cwd, env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' } });
   const exited = new Promise<number>((resolve) =>
@@ -27,6 +27,7 @@ export async function attachPiped(argv: Argv, cwd: string): Promise<Session> {
   });
   const pid = child.pid ?? 0;
   return {
+    pid,
     stdin: child.stdin,
     stdout: endingAfter(exited, child.stdout),
     stderr: endingAfter(exited, child.stderr),

@@ -50,27 +50,30 @@ function onPty(pty: PtyModule, argv: Argv, cwd: string, size: { width: number; h
   // node-pty's own write has no back-pressure; its socket (the version is pinned) has.
   const { _socket: socket } = terminal as unknown as { readonly _socket: Socket };
   let alive = true;
+  let taking = false;
   let watching: NodeJS.Timeout | undefined;
-  const resume = () => {
+  const resume = (): void => {
     clearInterval(watching);
     watching = undefined;
     terminal.resume();
   };
-  const stdout = new Readable({ read: resume, destroy: (error, done) => (resume(), done(error)) });
+  const takeTheRest = (): void => {
+    taking = true;
+    resume();
+  };
+  const stdout = new Readable({
+    read: resume,
+    destroy: (error, done) => {
+      takeTheRest();
+      done(error);
+    },
+  });
   terminal.onData((data) => {
-    if (stdout.destroyed || stdout.push(data)) return;
+    if (stdout.destroyed || stdout.push(data) || taking) return;
     terminal.pause();
-    watching ??= setInterval(() => send(pid, 0) || resume(), GONE_STEP_MS);
+    watching ??= setInterval(() => send(pid, 0) || takeTheRest(), GONE_STEP_MS);
   });
-  // lxc-attach throws away what was typed before it prepared the terminal.
-  const ready = appearing(pid);
-  const type = (data: Uint8Array | string, done: () => void): void =>
-    void ready.then(() => (socket.writable ? socket.write(data, () => done()) : done()));
-  const stdin = new Writable({
-    write: (chunk: Buffer, _encoding, done) => type(chunk, done),
-    // On a terminal the end of input is a character.
-    final: (done) => type(END_OF_INPUT, done),
-  });
+  const stdin = typing(pid, socket);
   const exited = new Promise<number>((resolve) => {
     terminal.onExit(({ exitCode, signal }) => {
       alive = false;
@@ -94,7 +97,19 @@ function onPty(pty: PtyModule, argv: Argv, cwd: string, size: { width: number; h
 async function onScript(argv: Argv, cwd: string, size: { width: number; height: number }): Promise<Session> {
   const text = `stty cols ${size.width} rows ${size.height}; exec ${argv.map(quoted).join(' ')}`;
   const session = await attachPiped(['script', '-qfec', text, '/dev/null'], cwd);
-  return { ...session, stderr: undefined };
+  return { ...session, stdin: typing(session.pid, session.stdin), stderr: undefined };
+}
+
+/** Input for a terminal. It waits for the command: lxc-attach throws away what was typed before it prepared the terminal. */
+function typing(pid: number, terminal: Writable): Writable {
+  const ready = appearing(pid);
+  const type = (data: Uint8Array | string, done: () => void): void =>
+    void ready.then(() => (terminal.writable ? terminal.write(data, () => done()) : done()));
+  return new Writable({
+    write: (chunk: Buffer, _encoding, done) => type(chunk, done),
+    // On a terminal the end of input is a character.
+    final: (done) => type(END_OF_INPUT, done),
+  });
 }
 
 function quoted(argument: string): string {

@@ -76,7 +76,7 @@ describe("a container's configuration", () => {
   });
   it('opens for nesting only what nesting needs', () => {
     const keys = rendered({ 'security.nesting': 'true' });
-    expect(keys.get('lxc.mount.auto')).toEqual(['proc:rw sys:rw cgroup:rw:force']);
+    expect(keys.get('lxc.mount.auto')).toEqual(['proc:rw sys:mixed cgroup:rw:force']);
     expect(keys.get('lxc.mount.entry')).toContain('proc dev/.lxc/proc proc create=dir,optional 0 0');
     expect(keys.get('lxc.idmap')).toHaveLength(2);
   });

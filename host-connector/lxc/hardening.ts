@@ -27,6 +27,8 @@ const DROPPED = {
 const DEVICES = ['c 1:3', 'c 1:5', 'c 1:7', 'c 1:8', 'c 1:9', 'c 5:0', 'c 5:1', 'c 5:2', 'c 136:*'];
 /** For containers inside: fuse and tun. */
 const NESTING_DEVICES = ['c 10:229', 'c 10:200'];
+/** Not sys:rw: there systemd-networkd waits for a udev that small images do not have. `dev/.lxc/sys` is what inner mounts need. */
+const NESTING_AUTO = 'proc:rw sys:mixed cgroup:rw:force';
 const NESTING_MOUNTS = [
   '/dev/fuse dev/fuse none bind,create=file,optional 0 0',
   '/dev/net/tun dev/net/tun none bind,create=file,optional 0 0',
@@ -46,7 +48,7 @@ export function hardening(container: Container): Entry[] {
     ...(privileged ? [] : ['u', 'g'].map((type): Entry => ['lxc.idmap', `${type} 0 ${idmap.base} ${idmap.size}`])),
     ['lxc.rootfs.path', `dir:${container.rootfs}`],
     ['lxc.mount.auto', ''],
-    ['lxc.mount.auto', nesting ? 'proc:rw sys:rw cgroup:rw:force' : 'proc:mixed sys:mixed cgroup:mixed'],
+    ['lxc.mount.auto', nesting ? NESTING_AUTO : 'proc:mixed sys:mixed cgroup:mixed'],
     ...(nesting ? NESTING_MOUNTS.map((mount): Entry => ['lxc.mount.entry', mount]) : []),
     ['lxc.autodev', '1'],
     ['lxc.tty.max', '0'],

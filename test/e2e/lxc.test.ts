@@ -122,7 +122,7 @@ describe('a command inside', () => {
     expect(await scenario('terminal')).toEqual({ code: 7 });
   });
   it('loses nothing of a terminal whose reader is slow', async () => {
-    expect(await scenario('terminalTail')).toEqual({ count: 60_000, ordered: true, code: 0 });
+    expect(await scenario('terminalTail')).toEqual({ lost: [] });
   });
 });
 
