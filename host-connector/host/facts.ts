@@ -87,7 +87,7 @@ export async function collectFacts(input: FactsInput): Promise<HostFacts> {
 }
 
 /** LXD's name of this machine's architecture. */
-export function architecture(arch: string = process.arch): string {
+function architecture(arch: string = process.arch): string {
   const names: Record<string, string> = {
     x64: 'x86_64',
     ia32: 'i686',

@@ -10,7 +10,7 @@ const MAX_STATE_DIR_LENGTH = 50;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** The files of one instance. */
-export interface InstancePaths {
+interface InstancePaths {
   readonly dir: string;
   /** LXC's configuration, written by us only. */
   readonly config: string;

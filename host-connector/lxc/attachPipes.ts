@@ -39,7 +39,7 @@ export async function attachPiped(argv: Argv, cwd: string): Promise<Session & { 
 }
 
 /** A shell's view of how a process ended. */
-export function exitCode(code: number | null, signal: NodeJS.Signals | null): number {
+function exitCode(code: number | null, signal: NodeJS.Signals | null): number {
   return code ?? 128 + (signal === null ? 0 : constants.signals[signal]);
 }
 

@@ -29,7 +29,7 @@ export async function appearing(pid: number): Promise<number | undefined> {
 }
 
 /** The first descendant that lives in another pid namespace and has left the program lxc-attach behind. */
-export async function attachedPid(pid: number): Promise<number | undefined> {
+async function attachedPid(pid: number): Promise<number | undefined> {
   const ours = await linkOf('self', 'ns/pid');
   const attachProgram = await linkOf(pid, 'exe');
   let generation = [pid];

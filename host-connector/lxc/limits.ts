@@ -15,7 +15,7 @@ export interface LimitHost {
 }
 
 /** For an instance that sets no limit itself, so that one alone cannot take its host down (security note 6.1). */
-export const DEFAULT_PROCESSES = { plain: 4096, nesting: 16_384 };
+const DEFAULT_PROCESSES = { plain: 4096, nesting: 16_384 };
 const DEFAULT_MEMORY_SHARE = 0.8;
 
 /** LXD's scale of the two kernels' shares, and its default period. */

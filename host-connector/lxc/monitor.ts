@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import type { HostPaths } from '../host/paths.ts';
 
 /** LXC's own words for a state. */
-export type LxcState = 'STOPPED' | 'STARTING' | 'RUNNING' | 'STOPPING' | 'ABORTING' | 'FREEZING' | 'FROZEN' | 'THAWED';
+type LxcState = 'STOPPED' | 'STARTING' | 'RUNNING' | 'STOPPING' | 'ABORTING' | 'FREEZING' | 'FROZEN' | 'THAWED';
 
 /** `exited`: the exit status of the container's init, which comes just before STOPPED. */
 export type LxcEvent =

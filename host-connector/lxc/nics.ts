@@ -38,12 +38,12 @@ export function nicsOf(spec: Pick<InstanceSpec, 'id' | 'config' | 'devices'>): N
 }
 
 /** `fl1a2b3c4d`, then `fl1a2b3c4d-1`...: within the kernel's 15 characters. From a hash, as ids may begin alike. */
-export function hostNicName(id: string, index: number): string {
+function hostNicName(id: string, index: number): string {
   return `fl${digest(id).slice(0, 8)}${index === 0 ? '' : `-${index}`}`;
 }
 
 /** The hardware address of a nic that was given none. */
-export function derivedHwaddr(id: string, device: string): string {
+function derivedHwaddr(id: string, device: string): string {
   const hex = digest(`${id} ${device}`);
   return [HWADDR_PREFIX, hex.slice(0, 2), hex.slice(2, 4), hex.slice(4, 6)].join(':');
 }

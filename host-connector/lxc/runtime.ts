@@ -149,7 +149,7 @@ function tooSlow(seconds: number): FairleadError {
  * Starts a program that leaves a daemon behind and resolves with its exit code. The daemon keeps whatever stdio it was
  * given, so a pipe would never end (and would kill the daemon when we go): it gets none.
  */
-export function spawnDaemon(argv: Argv, env: Readonly<Record<string, string>> = {}): Promise<number> {
+function spawnDaemon(argv: Argv, env: Readonly<Record<string, string>> = {}): Promise<number> {
   const [program, ...args] = argv;
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {

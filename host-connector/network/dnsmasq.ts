@@ -8,7 +8,7 @@ import { dhcpRange, type Subnet } from './subnet.ts';
 
 const TIMEOUT_MS = 10_000;
 const LEASE_TIME = '1h';
-export const DOMAIN = 'fairlead';
+const DOMAIN = 'fairlead';
 const STOP_STEPS = 50;
 const STOP_STEP_MS = 20;
 
