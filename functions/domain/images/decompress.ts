@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream';
+import { pipeline, Readable, type Transform } from 'node:stream';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 
 import xz from 'xz-decompress';
@@ -26,9 +26,9 @@ function through(compression: Compression | undefined, source: Readable): AsyncI
     case 'plain':
       return source;
     case 'gzip':
-      return source.compose(createGunzip());
+      return piped(source, createGunzip());
     case 'zstd':
-      return source.compose(createZstdDecompress());
+      return piped(source, createZstdDecompress());
     case 'xz':
       // In WebAssembly, because functions have no programs beside them.
       return Readable.fromWeb(new xz.XzReadableStream(Readable.toWeb(source) as ReadableStream<Uint8Array>) as never);
@@ -41,6 +41,12 @@ function through(compression: Compression | undefined, source: Readable): AsyncI
         `The file is ${compression ?? 'no'} ${compression === undefined ? 'tarball' : 'data'}; an image is a tarball, plain or packed with gzip, zstd or xz.`,
       );
   }
+}
+
+/** Through a pipeline, not `compose`: with that, an archive that ends too early is an error nobody can catch. */
+function piped(source: Readable, through: Transform): Transform {
+  // Whoever reads the far end is told of any failure.
+  return pipeline(source, through, () => undefined);
 }
 
 async function sniff(source: AsyncIterable<Uint8Array>) {
