@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { text } from 'node:stream/consumers';
 import { mkdir } from 'node:fs/promises';
-import { Command } from 'commander';
+import { parseArgs } from 'node:util';
 
 import { FairleadError, messageOf } from '#shared/errors.ts';
 import { Roles } from './commands/roles.ts';
@@ -17,31 +17,39 @@ import { readStatus } from './status.ts';
 import { hostFacts } from './this-host.ts';
 import { CONNECTOR_VERSION } from './version.ts';
 
+const USAGE = `Makes this machine a host of a Fairlead fleet. It dials out; nothing dials in.
+
+  fairlead-connector join TOKEN [--name NAME]   join a fleet; a TOKEN of - is read from standard input
+  fairlead-connector run                        run the connector (systemd does)
+  fairlead-connector status                     show what this host is and whether it is linked
+  fairlead-connector leave [--force]            leave the fleet; with instances here only by --force
+  fairlead-connector --version
+
+  --state-dir FOLDER   where everything of this host is kept (default ${DEFAULT_STATE_DIR})
+`;
+
+/** node's own parser: a library for it would stay in the memory of the daemon. */
+const OPTIONS = {
+  'state-dir': { type: 'string', default: DEFAULT_STATE_DIR },
+  name: { type: 'string', default: hostname().split('.')[0] ?? 'host' },
+  force: { type: 'boolean', default: false },
+  version: { type: 'boolean', default: false },
+  help: { type: 'boolean', short: 'h', default: false },
+} as const;
+
 interface Options {
   readonly stateDir: string;
+  readonly name: string;
+  readonly force: boolean;
 }
 
-/** The command line of the connector. @returns the exit code */
+/** The command line of the connector. Sets the exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
-  const program = new Command('fairlead-connector')
-    .description('Makes this machine a host of a Fairlead fleet. It dials out; nothing dials in.')
-    .version(CONNECTOR_VERSION)
-    .showHelpAfterError();
-  withState(program.command('join'))
-    .description('join a fleet with a join token')
-    .argument('<token>', 'the token, or - to read it from standard input')
-    .option('--name <name>', 'the name of this host in the fleet', hostname().split('.')[0])
-    .action(join);
-  withState(program.command('run')).description('run the connector (systemd does)').action(runDaemon);
-  withState(program.command('status'))
-    .description('show what this host is and whether it is linked')
-    .action(showStatus);
-  withState(program.command('leave'))
-    .description('leave the fleet: forget who this host is')
-    .option('--force', 'even with instances here; they stay, unmanaged', false)
-    .action(leave);
   try {
-    await program.parseAsync(argv, { from: 'user' });
+    const { values, positionals } = parse(argv);
+    if (values.version) return say(CONNECTOR_VERSION);
+    if (values.help) return say(USAGE);
+    await dispatch(positionals, { stateDir: values['state-dir'], name: values.name, force: values.force });
   } catch (error) {
     process.stderr.write(`Error: ${messageOf(error)}\n`);
     if (!(error instanceof FairleadError) && error instanceof Error) process.stderr.write(`${error.stack}\n`);
@@ -49,11 +57,24 @@ export async function main(argv: readonly string[]): Promise<void> {
   }
 }
 
-function withState(command: Command): Command {
-  return command.option('--state-dir <folder>', 'where everything of this host is kept', DEFAULT_STATE_DIR);
+function parse(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true });
+  } catch (cause) {
+    throw new FairleadError('bad_request', `${messageOf(cause)}\n\n${USAGE}`, { cause });
+  }
 }
 
-async function join(token: string, { stateDir, name }: Options & { name: string }): Promise<void> {
+function dispatch([verb, argument, ...rest]: readonly string[], options: Options): Promise<void> | void {
+  const fits = rest.length === 0 && (verb === 'join') === (argument !== undefined);
+  if (fits && verb === 'join' && argument !== undefined) return join(argument, options);
+  if (fits && verb === 'run') return runDaemon(options);
+  if (fits && verb === 'status') return showStatus(options);
+  if (fits && verb === 'leave') return leave(options);
+  throw new FairleadError('bad_request', `this is not how the connector is called\n\n${USAGE}`);
+}
+
+async function join(token: string, { stateDir, name }: Options): Promise<void> {
   const { stateDir: folder } = hostPaths(stateDir);
   await mkdir(folder, { recursive: true, mode: 0o711 });
   const given = token === '-' ? await text(process.stdin) : token;
@@ -95,7 +116,7 @@ async function showStatus({ stateDir }: Options): Promise<void> {
     say(`  ${spec.name} (${spec.project}): ${running.has(spec.id) ? 'runs' : 'stopped'}`);
 }
 
-async function leave({ stateDir, force }: Options & { force: boolean }): Promise<void> {
+async function leave({ stateDir, force }: Options): Promise<void> {
   const paths = hostPaths(stateDir);
   const record = await loadRecord(stateDir).catch((error: unknown) => {
     if (force) return undefined;
