@@ -54,7 +54,13 @@ export function openDatabase(stateDir: string): DatabaseSync {
   return db;
 }
 
-/** Runs `work` in one transaction: all of it is kept, or nothing. */
+/** SQLite's code for a disk without room. */
+const SQLITE_FULL = 13;
+
+/**
+ * Runs `work` in one transaction: all of it is kept, or nothing.
+ * @throws FairleadError `disk_full`
+ */
 export function transact<T>(db: DatabaseSync, work: () => T): T {
   db.exec('BEGIN IMMEDIATE');
   try {
@@ -62,9 +68,16 @@ export function transact<T>(db: DatabaseSync, work: () => T): T {
     db.exec('COMMIT');
     return result;
   } catch (error) {
-    db.exec('ROLLBACK');
-    throw error;
+    // A full disk has SQLite roll back by itself.
+    if (db.isTransaction) db.exec('ROLLBACK');
+    throw asDiskFull(error);
   }
+}
+
+function asDiskFull(error: unknown): unknown {
+  const full = error instanceof Error && 'errcode' in error && error.errcode === SQLITE_FULL;
+  const text = 'The disk of this host is full, so nothing was done. Free some space there, and try again.';
+  return full ? new FairleadError('disk_full', text, { cause: error }) : error;
 }
 
 /** Numbers reserved on disk at once, so that counting is not a disk write each time. A crash skips the rest of a block. */

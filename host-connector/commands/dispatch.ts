@@ -1,4 +1,4 @@
-import { FairleadError, messageOf } from '#shared/errors.ts';
+import { FairleadError, isFairleadError, messageOf } from '#shared/errors.ts';
 import { READ_ONLY, type HostCommand } from '#shared/link/commands.ts';
 import { toWire, type DownFrame, type UpFrame } from '#shared/link/frames.ts';
 import type { LinkLine } from '../link/connection.ts';
@@ -61,7 +61,7 @@ export class Dispatcher {
     if (this.#running.has(id)) return;
     if (READ_ONLY.has(cmd.kind)) return this.#look(frame, line);
     const known = this.#parts.journal.lookup(id);
-    if (known === 'begun') return;
+    if (known === 'begun') return this.#tell(id, this.#failed(unkept(cmd)));
     if (known) return this.#tell(id, known);
     if (frame.expires <= this.#parts.cloudNow()) return this.#tell(id, this.#failed(expired(cmd)));
     const stop = new AbortController();
@@ -69,7 +69,7 @@ export class Dispatcher {
     try {
       this.#tell(id, await this.#place(cmd, () => this.#act(frame, line, stop.signal)));
     } catch (error) {
-      // Only a queue that is full: the command did not act, so nothing is journalled.
+      // A queue that is full, or a disk: the command did not act, so nothing is journalled.
       this.#tell(id, this.#failed(error));
     } finally {
       this.#running.delete(id);
@@ -104,7 +104,12 @@ export class Dispatcher {
     if (signal.aborted) return this.#failed(signal.reason);
     this.#parts.journal.begin(id, cmd);
     const outcome = await this.#outcome(frame, line, signal);
-    this.#parts.journal.finish(id, outcome);
+    try {
+      this.#parts.journal.finish(id, outcome);
+    } catch (error) {
+      if (!isFairleadError(error, 'disk_full')) throw error;
+      this.#parts.host.log('error', `the outcome of command ${id} is told, but the disk is too full to keep it`);
+    }
     return outcome;
   }
 
@@ -150,15 +155,29 @@ export class Dispatcher {
     return { ok: false, seq: this.#parts.host.observer.next(), error: toWire(known) };
   }
 
+  /** Keeps an outcome until the edge has it. On a full disk it is told without being kept: the edge asks again if it is lost. */
   #tell(id: string, outcome: Outcome): void {
-    this.#parts.spool.result(id, outcome);
-    this.#parts.pump.more();
+    const { spool, pump, send } = this.#parts;
+    try {
+      spool.result(id, outcome);
+    } catch (error) {
+      if (!isFairleadError(error, 'disk_full')) throw error;
+      return send(spool.passing(id, outcome));
+    }
+    pump.more();
   }
 }
 
 function instanceOf(cmd: HostCommand): string {
   if ('instance' in cmd) return cmd.instance.id;
   return 'id' in cmd ? cmd.id : 'host';
+}
+
+function unkept(cmd: HostCommand): FairleadError {
+  return new FairleadError(
+    'disk_full',
+    `The ${cmd.kind} ended, but the disk of this host was too full to keep its outcome. Look at the instance before you try again.`,
+  );
 }
 
 function expired(cmd: HostCommand): FairleadError {

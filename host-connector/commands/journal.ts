@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
+import { transact } from '../database.ts';
 import { z } from 'zod';
 
 import { commandResult, hostCommand, type CommandResult, type HostCommand } from '#shared/link/commands.ts';
@@ -43,20 +44,24 @@ export class Journal {
 
   /** Writes down that the command is about to act. On disk when it returns. */
   begin(id: string, command: HostCommand): void {
-    this.#db
-      .prepare('INSERT INTO command (id, at, command) VALUES (?, ?, ?)')
-      .run(id, this.#now(), JSON.stringify(command));
+    transact(this.#db, () =>
+      this.#db
+        .prepare('INSERT INTO command (id, at, command) VALUES (?, ?, ?)')
+        .run(id, this.#now(), JSON.stringify(command)),
+    );
   }
 
   /** Writes down how it ended, and forgets the oldest ended ones beyond JOURNAL_KEPT. */
   finish(id: string, ended: Outcome): void {
-    this.#db.prepare(`UPDATE command SET outcome = ?, command = '' WHERE id = ?`).run(JSON.stringify(ended), id);
-    this.#db
-      .prepare(
-        `DELETE FROM command WHERE id IN (
-           SELECT id FROM command WHERE outcome IS NOT NULL ORDER BY at DESC, rowid DESC LIMIT -1 OFFSET ?)`,
-      )
-      .run(JOURNAL_KEPT);
+    transact(this.#db, () => {
+      this.#db.prepare(`UPDATE command SET outcome = ?, command = '' WHERE id = ?`).run(JSON.stringify(ended), id);
+      this.#db
+        .prepare(
+          `DELETE FROM command WHERE id IN (
+             SELECT id FROM command WHERE outcome IS NOT NULL ORDER BY at DESC, rowid DESC LIMIT -1 OFFSET ?)`,
+        )
+        .run(JOURNAL_KEPT);
+    });
   }
 
   /** What a crash interrupted, oldest first. */

@@ -43,7 +43,7 @@ describe('a container on a host that nobody can reach', () => {
     expect((await instance('c1', 'foo')).status).toBe('Running');
     await fleet.must('delete', '--force', 'foo:c1');
     expect(await fleet.must('list', '--format', 'csv')).not.toContain('c1');
-    expect(await fleet.host('foo').must(['ls', '/var/lib/fairlead/instances'])).toBe('');
+    expect(await fleet.host('foo').must(['find', '/var/lib/fairlead', '-mindepth', '2', '-path', '*/instances/*'])).toBe('');
   });
 
   it('is on the host it was launched on, under a name that is unique there only', async () => {
