@@ -32,7 +32,7 @@ describe("a host's report", () => {
     await host.hello();
     const frames = ['c1', 'c2'].map((name) => {
       const { instance, seq } = host.event(idOf(host, name), 'Stopped');
-      return { t: 'report', instances: [instance], seq, last: false } as const;
+      return { t: 'report' as const, instances: [instance], seq, last: false };
     });
     await Promise.all(frames.map((frame) => host.send(frame)));
     expect([await instance(world, 'c1'), await instance(world, 'c2')]).toMatchObject([

@@ -142,7 +142,10 @@ describe('names', () => {
     await using world = await openWorld();
     await connectedHost(world, 'foo');
     const answers = await Promise.all(Array.from({ length: 8 }, () => create(world, {})));
-    expect(answers.map(({ status }) => status).toSorted()).toEqual([202, ...Array.from({ length: 7 }, () => 409)]);
+    expect(answers.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([
+      202,
+      ...Array.from({ length: 7 }, () => 409),
+    ]);
     expect(await create(world, {})).toMatchObject({ status: 409, error: expect.stringContaining('foo') });
   });
 

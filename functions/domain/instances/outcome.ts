@@ -133,7 +133,7 @@ function changedUses(before: InstanceRecord, after: InstanceRecord): Write[] {
 export function applyReport(record: InstanceRecord, report: InstanceReport, seq: number, now: number): InstanceRecord {
   if (seq <= record.seq || report.epoch !== record.epoch || report.id !== record.id) return record;
   const { error: _error, measurement: _measurement, ...rest } = record;
-  const started = report.status === 'Running' && record.status === 'Stopped';
+  const started = runs(report.status) && !runs(record.status);
   return {
     ...rest,
     status: report.status,
@@ -142,6 +142,10 @@ export function applyReport(record: InstanceRecord, report: InstanceReport, seq:
     ...(report.measurement !== undefined && { measurement: report.measurement }),
     ...(started && { lastUsedAt: now }),
   };
+}
+
+function runs(status: InstanceRecord['status']): boolean {
+  return status === 'Running' || status === 'Frozen';
 }
 
 /** The event that tells of a change a host reported on its own. */
