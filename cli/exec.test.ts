@@ -53,6 +53,8 @@ describe('exec', () => {
       environment: {},
     });
     expect(t.edge.frames.find(({ t }) => t === 'attach')).toMatchObject({ op: exec.id, secrets: FDS });
+    // The host need not wait for the last acknowledgement of a client that has gone.
+    await expect.poll(() => t.edge.closed).toBe('done');
   });
 
   it('writes all output before it ends, also to a slow reader', async () => {
@@ -116,8 +118,9 @@ describe('exec', () => {
     for (let press = 0; press < 3; press += 1) t.io.signal('SIGINT');
     expect(await running).toMatchObject({
       code: 130,
-      stderr: 'Error: Left; the command may still run in the instance.\n',
+      stderr: 'Error: Left; the command in the instance is hung up.\n',
     });
+    await expect.poll(() => t.edge.closed).toBe('left');
   });
 
   it('names a command that is not there as lxc does', async () => {

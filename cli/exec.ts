@@ -48,7 +48,12 @@ export async function execute(session: Session, execution: Execution): Promise<n
     const channel = await link.attach(operation.id, secretsOf(operation), ending.listener);
     const release = connect(io, channel, execution, ending);
     try {
-      return await ending.code;
+      const code = await ending.code;
+      await ending.finished();
+      return code;
+    } catch (error) {
+      channel.reset('left', 'the client has gone');
+      throw error;
     } finally {
       release();
       channel.finish();
@@ -60,16 +65,22 @@ export async function execute(session: Session, execution: Execution): Promise<n
   }
 }
 
+/** So long the host's last word behind the exit code may take; it comes in the same breath, or a cut swallowed it. */
+const FAREWELL_MS = 1000;
+
 /** The host's side of a session as it comes: output to the streams, then the exit code. */
 class Ending {
   readonly code: Promise<number>;
   input: Pump | undefined;
-  readonly #io: Io;
+  readonly #out: Sink;
+  readonly #err: Sink;
   readonly #settle: { resolve: (code: Promise<number>) => void; reject: (error: unknown) => void };
+  readonly #finished = Promise.withResolvers<void>();
   #written: Promise<unknown> = Promise.resolve();
 
   constructor(io: Io) {
-    this.#io = io;
+    this.#out = new Sink(io.stdout);
+    this.#err = new Sink(io.stderr);
     const { promise, ...settle } = Promise.withResolvers<number>();
     this.code = promise;
     this.#settle = settle;
@@ -81,8 +92,8 @@ class Ending {
     return {
       data: (channel, bytes) => {
         if (bytes.length === 0 || (channel !== OUTPUT && channel !== ERRORS)) return undefined;
-        const written = write(channel === OUTPUT ? this.#io.stdout : this.#io.stderr, bytes);
-        this.#written = Promise.all([this.#written, written]);
+        const written = (channel === OUTPUT ? this.#out : this.#err).write(bytes);
+        if (written) this.#written = Promise.all([this.#written, written]);
         return written;
       },
       control: (bytes) => {
@@ -90,18 +101,27 @@ class Ending {
         // All output came before; what still waits for a slow reader is waited for.
         this.#settle.resolve(this.#written.then(() => exit));
       },
+      finished: () => this.#finished.resolve(),
       writable: () => this.input?.more(),
-      closed: (code, msg) =>
+      closed: (code, msg) => {
+        const silent = code === 'done';
         this.#settle.reject(
-          code === 'done'
-            ? new FairleadError('protocol', 'The session ended without an exit code.')
-            : closedError(code, msg),
-        ),
+          silent ? new FairleadError('protocol', 'The session ended without an exit code.') : closedError(code, msg),
+        );
+        this.#finished.resolve();
+      },
     };
   }
 
+  /** The host has said all: our own last word can acknowledge it, and the host need not wait for us. */
+  async finished(): Promise<void> {
+    const cancel = schedule(FAREWELL_MS, () => this.#finished.resolve());
+    await this.#finished.promise;
+    cancel();
+  }
+
   abandon(): void {
-    this.#settle.reject(new FairleadError('cancelled', 'Left; the command may still run in the instance.'));
+    this.#settle.reject(new FairleadError('cancelled', 'Left; the command in the instance is hung up.'));
   }
 }
 
@@ -145,10 +165,26 @@ function signals(io: Io, control: (message: ClientControl) => void, ending: Endi
   return () => undo.forEach((off) => off());
 }
 
-/** Writes; a full pipe holds the host back until its reader took enough. */
-function write(stream: Terminal, bytes: Uint8Array): Promise<void> | undefined {
-  if (stream.write(bytes)) return undefined;
-  return new Promise((resolve) => stream.once('drain', () => resolve()));
+/** One output of this process. A full pipe holds the host back until its reader took enough. */
+class Sink {
+  readonly #stream: Terminal;
+  #drained: Promise<void> | undefined;
+
+  constructor(stream: Terminal) {
+    this.#stream = stream;
+  }
+
+  /** What to wait for before more is sent; undefined when there is room. */
+  write(bytes: Uint8Array): Promise<void> | undefined {
+    if (this.#stream.write(bytes)) return undefined;
+    this.#drained ??= new Promise((resolve) => {
+      this.#stream.once('drain', () => {
+        this.#drained = undefined;
+        resolve();
+      });
+    });
+    return this.#drained;
+  }
 }
 
 function secretsOf({ metadata }: Operation): Record<string, string> {

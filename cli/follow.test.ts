@@ -33,7 +33,8 @@ describe('following an operation', () => {
       io.time += 600;
       return asked < 4 ? { ...stopping, metadata: { stop_progress: `${asked}0%` } } : operation();
     });
-    Object.assign(t.io.stderr, { isTTY: true, columns: 80 });
+    // Some terminals say 0 for "not known".
+    Object.assign(t.io.stderr, { isTTY: true, columns: 0 });
     const { code, stdout, stderr } = await fairlead(t.io, 'stop', 'c1');
     expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
     expect(stderr).toBe('\r\u001b[KStop: 20%\r\u001b[KStop: 30%\r\u001b[K');

@@ -20,7 +20,7 @@ export async function follow(follower: Follower, operation: Operation): Promise<
   const { io, api } = follower;
   const line = new ProgressLine(
     io.stderr.isTTY ? (text) => io.stderr.write(text) : undefined,
-    () => io.stderr.columns ?? 80,
+    () => io.stderr.columns || 80,
   );
   const started = io.now();
   const watch = (current: Operation) => {

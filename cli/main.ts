@@ -18,6 +18,7 @@ import { registerUp } from './commands/up.ts';
 import { registerVersion } from './commands/version.ts';
 import { processIo, type Io } from './io.ts';
 import { Session } from './session.ts';
+import { VERSION } from './version.ts';
 
 /** Exit code of a command that the user interrupted (128 + SIGINT). */
 const INTERRUPTED = 130;
@@ -70,6 +71,7 @@ function build(session: Session): Command {
     .description(
       'Linux system containers on hosts behind NAT. NAME is an instance of the fleet, HOST:NAME one of that host.',
     )
+    .version(VERSION, '--version', 'show the version of this command')
     .usage('<command> [options]')
     .helpCommand(false)
     // Without this, options behind "exec c1 --" would be taken for fairlead's own.

@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream';
 import { FairleadError } from '#shared/errors.ts';
 
 /** TCP and TLS together. */
-export const CONNECT_TIMEOUT_MS = 10_000;
+const CONNECT_TIMEOUT_MS = 10_000;
 const MAX_SOCKETS = 8;
 
 type Done = (error: Error | null, socket: Duplex) => void;

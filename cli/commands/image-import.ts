@@ -18,7 +18,7 @@ export async function importImage(session: Session, file: string, wish: Wish): P
   const { api, io } = session;
   const line = new ProgressLine(
     io.stderr.isTTY ? (text) => io.stderr.write(text) : undefined,
-    () => io.stderr.columns ?? 80,
+    () => io.stderr.columns || 80,
   );
   const started = io.now();
   const progress: UploadWorld['progress'] = (stage, done, total) => {

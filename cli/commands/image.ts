@@ -156,7 +156,7 @@ function matches({ fingerprint, aliases, properties, type, architecture }: Image
 }
 
 /** What `lxc image info` prints. */
-export function imageInfo(image: Image): string {
+function imageInfo(image: Image): string {
   const never = (time: string) => dateTime(time) || 'never';
   const list = (items: readonly string[]) => items.map((item) => `    - ${item}`);
   const lines = [

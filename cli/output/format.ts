@@ -5,7 +5,7 @@ import { csv, table, type Rows } from './table.ts';
 const C1 = /[\u007f-\u009f]/g;
 const hex = (char: string) => char.charCodeAt(0).toString(16);
 
-export const FORMATS = ['table', 'csv', 'json', 'yaml'] as const;
+const FORMATS = ['table', 'csv', 'json', 'yaml'] as const;
 export type Format = (typeof FORMATS)[number];
 
 /** @throws FairleadError `bad_request` for a format that is none of {@link FORMATS} */

@@ -24,6 +24,8 @@ export class Edge {
   received = '';
   /** The client's input ended. */
   ended = false;
+  /** How the stream ended for the host. */
+  closed: string | undefined;
   channel: Channel | undefined;
   /** Answers attaches; set to refuse or to stay silent. */
   onAttach: (id: string) => void = (id) => {
@@ -58,7 +60,9 @@ export class Edge {
         this.controls.push(decodeClientControl(bytes));
       },
       writable() {},
-      closed() {},
+      closed: (code) => {
+        this.closed = code;
+      },
     };
     this.channel ??= new Channel({ id: 'stream', ticket: 'host', send: (frame) => this.send(frame), world, listener });
   }
