@@ -26,7 +26,7 @@ export function registerInfo(program: Command, session: Session): void {
         session.print(await yaml(await api.get<Host | object>(path)));
         return;
       }
-      const { metadata } = await getInstance(api, target);
+      const { metadata } = await getInstance(api, target, { measured: true });
       session.print(instanceInfo(metadata, session.io.now()));
       if (!showLog) return;
       const log = await api.text(instancePath(target, '/console'), targetQuery(target));

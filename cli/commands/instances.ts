@@ -19,10 +19,14 @@ export function targetQuery({ host }: Pick<Target, 'host'>): Query {
   return { target: host };
 }
 
-/** An instance with its state, snapshots and ETag. */
-export async function getInstance(api: ControlPlane, target: Target): Promise<Answer<FleetInstance>> {
+/** An instance with its ETag; `measured` asks its host for its state too. */
+export async function getInstance(
+  api: ControlPlane,
+  target: Target,
+  { measured = false } = {},
+): Promise<Answer<FleetInstance>> {
   return await api.call<FleetInstance>('GET', instancePath(target), {
-    query: { ...targetQuery(target), recursion: 2 },
+    query: { ...targetQuery(target), ...(measured && { recursion: 1 }) },
   });
 }
 

@@ -79,7 +79,7 @@ async function create({ ports, actor, project, target, body }: Call) {
 }
 
 async function get(call: Call) {
-  const full = call.query['recursion'] === '1';
+  const full = (call.query['recursion'] ?? '0') !== '0';
   const { instance, etag } = await getInstance(call.ports, named(call), { measure: full });
   return { sync: full ? instance : withoutState(instance), etag };
 }
