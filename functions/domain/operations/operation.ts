@@ -127,7 +127,8 @@ export function renderOperation(operation: OperationRecord, location: string, wa
     status_code: operation.status,
     // lxc 5.0.2 looks for the old name of the collection.
     resources: { ...mutable(operation.resources), ...(instances && { containers: [...instances] }) },
-    metadata: { ...operation.metadata, ...(waiting !== undefined && { waiting }) },
+    // Clients print whatever ends in `_progress`.
+    metadata: { ...operation.metadata, ...(waiting !== undefined && { waiting_progress: waiting }) },
     may_cancel: !ended(operation),
     err: operation.error,
     location,

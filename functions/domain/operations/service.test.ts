@@ -25,7 +25,7 @@ describe('an operation whose host is offline', () => {
     const id = await begin(world);
     expect(await operation(world, id)).toMatchObject({
       status: 'Running',
-      metadata: { waiting: 'Waiting for host foo, offline since 2026-03-01T00:00:00.000Z' },
+      metadata: { waiting_progress: 'Waiting for host foo, offline since 2026-03-01T00:00:00.000Z' },
     });
   });
 
@@ -46,7 +46,7 @@ describe('an operation whose host is offline', () => {
     const host = await enrolledHost(world, 'foo');
     const id = await begin(world);
     await host.connect();
-    expect((await operation(world, id)).metadata).not.toHaveProperty('waiting');
+    expect((await operation(world, id)).metadata).not.toHaveProperty('waiting_progress');
     await host.work();
     expect(await operation(world, id)).toMatchObject({ status: 'Success' });
   });
