@@ -134,7 +134,8 @@ async function request(
     isBase64Encoded: false,
     requestContext: { http: { method, sourceIp: '192.0.2.1' }, requestId: 'r' },
   });
-  const json = result.headers['content-type']?.startsWith('application/json') ? JSON.parse(result.body) : {};
+  const isJson = result.body !== '' && result.headers['content-type']?.startsWith('application/json');
+  const json: unknown = isJson ? JSON.parse(result.body) : {};
   const { metadata, error = '', type = '' } = json as { metadata: never; error?: string; type?: string };
   return { status: result.statusCode, headers: result.headers, text: result.body, metadata, error, type };
 }

@@ -37,7 +37,7 @@ export const RESEND_MS = 60_000;
  * @throws FairleadError `bad_config` for one that no frame can carry.
  */
 export function enqueueCommand(outgoing: Outgoing, project: string, now: number, expiresAt: number): Write[] {
-  refuseTooLarge(outgoing.command);
+  assertFits(outgoing.command);
   const sequence = `${now.toString(16).padStart(12, '0')}-${outgoing.id}`;
   const entry: OutboxEntry = {
     id: outgoing.id,
@@ -54,7 +54,8 @@ export function enqueueCommand(outgoing: Outgoing, project: string, now: number,
   ];
 }
 
-function refuseTooLarge(command: HostCommand): void {
+/** @throws FairleadError `bad_config` for a command that no frame can carry. */
+export function assertFits(command: HostCommand): void {
   const bytes = Buffer.byteLength(JSON.stringify(command));
   if (bytes <= MAX_PAYLOAD_BYTES) return;
   throw new FairleadError(

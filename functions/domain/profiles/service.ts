@@ -9,8 +9,9 @@ import { ConditionFailed, queryAll, type Condition, type Stored, type Write } fr
 import { perform } from '../effects.ts';
 import { objectEvent } from '../events/lifecycle.ts';
 import { hostById } from '../hosts/host.ts';
+import { assertFits } from '../hosts/outbox.ts';
 import { reapplyProfiles } from '../instances/change.ts';
-import { expanded, type InstanceRecord, type ProfileUse } from '../instances/instance.ts';
+import { expanded, specOf, type InstanceRecord, type ProfileUse } from '../instances/instance.ts';
 import { keys } from '../keys.ts';
 import type { Actor } from '../trust/actor.ts';
 import { profileEtag, profilesOf, renderProfile, type ProfileRecord } from './profile.ts';
@@ -101,7 +102,10 @@ export async function changeProfile(
   assertAllowed(next, openCeiling, 'project');
   const affected = await users(ports, project, name);
   const profiles = new Map(await profilesOf(ports.records, project)).set(name, next);
-  for (const { data } of affected) assertAllowed(expanded(data, profiles), openCeiling, 'project');
+  for (const { data } of affected) {
+    assertAllowed(expanded(data, profiles), openCeiling, 'project');
+    assertFits({ kind: 'update', instance: specOf(data, profiles) });
+  }
   await write(ports, project, next, when);
   await perform(ports, [event(ports, actor, 'profile-updated', project, name)]);
   for (const instance of affected) await reapply(ports, actor, instance);
