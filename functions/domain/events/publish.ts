@@ -1,3 +1,4 @@
+import { messageOf } from '#shared/errors.ts';
 import type { Event, EventType } from '#shared/lxd/event.ts';
 
 import type { Ports } from '../../ports/ports.ts';
@@ -48,8 +49,16 @@ export async function publish(ports: Ports, project: string, event: Event): Prom
   const text = JSON.stringify(event);
   for (const stored of subscribers) {
     if (!live(stored, now) || !stored.data.types.includes(event.type)) continue;
-    const { connection } = stored.data;
+    await tell(ports, project, stored.data.connection, text);
+  }
+}
+
+/** One listener that cannot be told must not keep the others from theirs. */
+async function tell(ports: Ports, project: string, connection: string, text: string): Promise<void> {
+  try {
     if ((await ports.links.postText(connection, text)) === 'gone') await unsubscribe(ports, project, connection);
+  } catch (error) {
+    ports.log.error('an event was lost', { connection, error: messageOf(error) });
   }
 }
 
