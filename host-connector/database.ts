@@ -37,21 +37,29 @@ export function openDatabase(stateDir: string): DatabaseSync {
       { cause },
     );
   }
+  try {
+    ensureSchema(db, path);
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+  return db;
+}
+
+/** Makes the tables of a new journal. @throws FairleadError `internal` when a newer connector wrote the file `path` */
+export function ensureSchema(db: DatabaseSync, path: string): void {
   const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0);
   if (version > VERSION) {
-    db.close();
     throw new FairleadError(
       'internal',
       `${path} was written by a newer connector (format ${version}, this one knows ${VERSION}). Install that version again.`,
     );
   }
-  if (version === 0) {
-    transact(db, () => {
-      db.exec(SCHEMA);
-      db.exec(`PRAGMA user_version = ${VERSION}`);
-    });
-  }
-  return db;
+  if (version > 0) return;
+  transact(db, () => {
+    db.exec(SCHEMA);
+    db.exec(`PRAGMA user_version = ${VERSION}`);
+  });
 }
 
 /** SQLite's code for a disk without room. */

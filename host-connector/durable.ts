@@ -1,35 +1,31 @@
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+
+import { realDisk, type Disk } from './disk.ts';
 
 /** Small files that must be either the old or the new one after a crash, never half of one and never gone. */
 
-/** Replaces a file: temporary file, fsync, rename, fsync of the folder (made when missing, mode 0700). */
-export async function writeDurably(path: string, text: string, mode = 0o600): Promise<void> {
+/** Replaces a file: temporary file, fsync, rename, fsync of the folder (made when missing, mode 0700, and then synced in its parent). */
+export async function writeDurably(path: string, text: string, mode = 0o600, disk: Disk = realDisk): Promise<void> {
   const folder = dirname(path);
   const beside = `${path}.new`;
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  await rm(beside, { force: true });
-  const file = await open(beside, 'wx', mode);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(beside, path);
-  await syncFolder(folder);
+  if (await disk.makeFolder(folder)) await syncFolder(dirname(folder), disk);
+  await disk.remove(beside);
+  await disk.create(beside, text, mode);
+  await disk.sync(beside);
+  await disk.rename(beside, path);
+  await syncFolder(folder, disk);
 }
 
 /** Removes a file or folder so that it stays removed after a crash; what is not there is no error. */
-export async function removeDurably(path: string): Promise<void> {
-  await rm(path, { recursive: true, force: true });
-  await syncFolder(dirname(path));
+export async function removeDurably(path: string, disk: Disk = realDisk): Promise<void> {
+  await disk.remove(path);
+  await syncFolder(dirname(path), disk);
 }
 
 /** The text of a file; undefined when there is none. */
-export async function readIfThere(path: string): Promise<string | undefined> {
+export async function readIfThere(path: string, disk: Disk = realDisk): Promise<string | undefined> {
   try {
-    return await readFile(path, 'utf8');
+    return await disk.read(path);
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;
@@ -41,17 +37,10 @@ export function isMissing(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }
 
-async function syncFolder(path: string): Promise<void> {
-  let folder;
+async function syncFolder(path: string, disk: Disk): Promise<void> {
   try {
-    folder = await open(path, 'r');
+    await disk.sync(path);
   } catch (error) {
-    if (isMissing(error)) return;
-    throw error;
-  }
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
+    if (!isMissing(error)) throw error;
   }
 }

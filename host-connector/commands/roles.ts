@@ -1,9 +1,9 @@
-import { readdir, rmdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 
 import { FairleadError } from '#shared/errors.ts';
 import { instanceSpec, type InstanceSpec } from '#shared/link/commands.ts';
+import { realDisk, type Disk } from '../disk.ts';
 import { isMissing, readIfThere, removeDurably, writeDurably } from '../durable.ts';
 import type { HostPaths } from '../host/paths.ts';
 import { Serial } from './lanes.ts';
@@ -28,24 +28,26 @@ export type Role = z.infer<typeof role>;
 /** The role files of all instances here, read once and kept. */
 export class Roles {
   readonly #paths: HostPaths;
+  readonly #disk: Disk;
   readonly #roles: Map<string, Role>;
   readonly #writes = new Serial();
 
-  private constructor(paths: HostPaths, roles: Map<string, Role>) {
+  private constructor(paths: HostPaths, disk: Disk, roles: Map<string, Role>) {
     this.#paths = paths;
+    this.#disk = disk;
     this.#roles = roles;
   }
 
   /** Reads what is there. Folders without a role file are not ours to judge. @throws FairleadError `internal` for a damaged file */
-  static async open(paths: HostPaths): Promise<Roles> {
+  static async open(paths: HostPaths, disk: Disk = realDisk): Promise<Roles> {
     const roles = new Map<string, Role>();
-    for (const id of await namesIn(paths.lxcpath)) {
+    for (const id of await namesIn(disk, paths.lxcpath)) {
       if (!z.uuid().safeParse(id).success) continue;
       const path = paths.instance(id).role;
-      const text = await readIfThere(path);
+      const text = await readIfThere(path, disk);
       if (text !== undefined) roles.set(id, parse(path, text));
     }
-    return new Roles(paths, roles);
+    return new Roles(paths, disk, roles);
   }
 
   /** All of them, by id. */
@@ -103,18 +105,21 @@ export class Roles {
   }
 
   async #write(next: Role): Promise<Role> {
-    await writeDurably(this.#paths.instance(next.spec.id).role, `${JSON.stringify(next, null, 2)}\n`);
+    const text = `${JSON.stringify(next, null, 2)}\n`;
+    await writeDurably(this.#paths.instance(next.spec.id).role, text, 0o600, this.#disk);
     this.#roles.set(next.spec.id, next);
     return next;
   }
 
   async #remove(id: string): Promise<void> {
     const { dir, role } = this.#paths.instance(id);
-    for (const name of await namesIn(dir, 'file')) if (join(dir, name) !== role) await unlink(join(dir, name));
-    await removeDurably(role);
+    for (const name of await namesIn(this.#disk, dir, 'file')) {
+      if (join(dir, name) !== role) await this.#disk.removeFile(join(dir, name));
+    }
+    await removeDurably(role, this.#disk);
     this.#roles.delete(id);
     try {
-      await rmdir(dir);
+      await this.#disk.removeFolder(dir);
     } catch (cause) {
       if (isMissing(cause)) return;
       throw new FairleadError(
@@ -140,10 +145,10 @@ function parse(path: string, text: string): Role {
   }
 }
 
-async function namesIn(path: string, kind: 'file' | 'folder' = 'folder'): Promise<string[]> {
+async function namesIn(disk: Disk, path: string, kind: 'file' | 'folder' = 'folder'): Promise<string[]> {
   try {
-    const entries = await readdir(path, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory() === (kind === 'folder')).map((entry) => entry.name);
+    const entries = await disk.list(path);
+    return entries.filter(({ isFolder }) => isFolder === (kind === 'folder')).map(({ name }) => name);
   } catch (error) {
     if (isMissing(error)) return [];
     throw error;

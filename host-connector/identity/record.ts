@@ -3,6 +3,7 @@ import { z } from 'zod';
 
 import { FairleadError } from '#shared/errors.ts';
 import { fingerprint } from '#shared/link/commands.ts';
+import { realDisk, type Disk } from '../disk.ts';
 import { readIfThere, removeDurably, writeDurably } from '../durable.ts';
 
 /** Proof that this disk is the newest copy of itself: the edge hands out a new one on each connection (clone detection). */
@@ -24,9 +25,9 @@ export type HostRecord = z.infer<typeof hostRecord>;
  * Loads the record; undefined on a host that has not joined.
  * @throws FairleadError `internal` for a damaged file
  */
-export async function loadRecord(stateDir: string): Promise<HostRecord | undefined> {
+export async function loadRecord(stateDir: string, disk: Disk = realDisk): Promise<HostRecord | undefined> {
   const path = recordPath(stateDir);
-  const text = await readIfThere(path);
+  const text = await readIfThere(path, disk);
   if (text === undefined) return undefined;
   try {
     return hostRecord.parse(JSON.parse(text));
@@ -40,8 +41,8 @@ export async function loadRecord(stateDir: string): Promise<HostRecord | undefin
 }
 
 /** Writes the record so that it survives a crash; whoever gets a new instance secret calls this before anything else. */
-export async function saveRecord(stateDir: string, record: HostRecord): Promise<void> {
-  await writeDurably(recordPath(stateDir), `${JSON.stringify(record, null, 2)}\n`);
+export async function saveRecord(stateDir: string, record: HostRecord, disk: Disk = realDisk): Promise<void> {
+  await writeDurably(recordPath(stateDir), `${JSON.stringify(record, null, 2)}\n`, 0o600, disk);
 }
 
 /** Forgets key and record. Containers are not touched. */
