@@ -8,7 +8,6 @@ import { readIfThere, removeDurably, writeDurably } from '../durable.ts';
 
 /** Proof that this disk is the newest copy of itself: the edge hands out a new one on each connection (clone detection). */
 const instanceSecret = z.object({ generation: z.int().positive(), value: z.string().min(1).max(128) });
-export type InstanceSecret = z.infer<typeof instanceSecret>;
 
 const hostRecord = z.object({
   hostId: z.string().min(1).max(64),

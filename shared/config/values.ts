@@ -188,7 +188,6 @@ export const idmaps = linesOf(
   'lines such as "both 1000 1000" or "uid 50-60 500-510"',
   /^(?:uid|gid|both) [0-9]{1,10}(?:-[0-9]{1,10})? [0-9]{1,10}(?:-[0-9]{1,10})?$/,
 );
-export const uuid = matching('a UUID', /^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/);
 
 export const rawLxc: Kind<RawLxcLine[]> = {
   expected: 'lines "lxc.key = value"',

@@ -52,8 +52,6 @@ const schema = z.object({
 
 /** The parts of metadata.yaml that Fairlead uses. Times in seconds since 1970; `expiry_date` 0 means never. */
 export type ImageMetadata = z.infer<typeof schema>;
-/** One file that an image writes into its instances, by the path in the instance. */
-export type ImageTemplate = z.infer<typeof template>;
 
 /**
  * Parses and checks metadata.yaml.

@@ -102,11 +102,8 @@ export const snapshotName = schema('snapshot');
 /** A snapshot name, or '' for the next free `snapN`. */
 export const newSnapshotName = schema('snapshot', 'empty allowed');
 export const profileName = schema('profile');
-export const projectName = schema('project');
 export const hostName = schema('host');
 export const siteName = schema('site');
-export const remoteName = schema('remote');
-export const deviceName = schema('device');
 export const imageAlias = schema('alias');
 
 /** The SHA-256 that names an image: 64 lower-case hex digits. */

@@ -36,14 +36,8 @@ import { enqueue, finish, isFinished, misuse, roomFor, SEND_BUFFER_BYTES, type S
 import { ackBy, acked, ackFrom, newReceiver, receive, take, untakenOf, type Receiver } from './receiver.ts';
 import { acknowledge, due, dueAt, isWaiting, newSender, restart, type Sender } from './sender.ts';
 
-export {
-  CHANNEL,
-  DEFAULT_WINDOW_MESSAGES,
-  MAX_CONTROL_BYTES,
-  MAX_MESSAGE_BYTES,
-  MAX_WINDOW_MESSAGES,
-} from './frames.ts';
-export type { AckFrame, DataFrame, ResetFrame, SackRange, StreamFrame } from './frames.ts';
+export { CHANNEL, MAX_CONTROL_BYTES, MAX_MESSAGE_BYTES } from './frames.ts';
+export type { StreamFrame } from './frames.ts';
 export { SEND_BUFFER_BYTES } from './queue.ts';
 
 /** Without progress of the peer for this long, a stream that waits for it is reset with `stalled`. */
