@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { FairleadError, messageOf } from '#shared/errors.ts';
@@ -8,7 +7,6 @@ import type { Watch } from './commands/watch.ts';
 import { openConnector, run, type ConnectorParts } from './connector.ts';
 import { openDatabase } from './database.ts';
 import { realDisk } from './disk.ts';
-import { removeDurably } from './durable.ts';
 import { bootId } from './host/boot.ts';
 import { hostPaths } from './host/paths.ts';
 import { loadKey } from './identity/key.ts';
@@ -18,7 +16,7 @@ import { Spool } from './link/spool.ts';
 import type { Log } from './log.ts';
 import { watchContainers } from './lxc/monitor.ts';
 import { watchLeases } from './network/leases.ts';
-import { writeStatus } from './status.ts';
+import { StatusFile } from './status.ts';
 import { openHost, type ThisHost } from './this-host.ts';
 import { CONNECTOR_VERSION } from './version.ts';
 import { realWorld } from './world.ts';
@@ -53,6 +51,8 @@ export async function startDaemon(stateDir: string, log: Log, giveUp: () => void
   const boot = await bootId();
   const db = openDatabase(stateDir);
   const host = await openHost(paths, db, record, log);
+  const status = new StatusFile(stateDir, log);
+  status.tell({ problem: 'not linked yet' });
   const parts: ConnectorParts = {
     host,
     journal: new Journal(db, () => Date.now()),
@@ -65,7 +65,7 @@ export async function startDaemon(stateDir: string, log: Log, giveUp: () => void
     world: realWorld,
     wallClock: () => Date.now(),
     newId: randomUUID,
-    status: statusFile(stateDir, log),
+    status: (change) => status.tell(change),
     giveUp,
   };
   const connector = await openConnector(parts);
@@ -86,7 +86,7 @@ export async function startDaemon(stateDir: string, log: Log, giveUp: () => void
       const deadline = Date.now() + STOP_MS;
       while ((dispatcher.load > 0 || sessions.open > 0) && Date.now() < deadline) await sleep(STOP_STEP_MS);
       connection.stop();
-      await removeDurably(join(stateDir, 'status.json'));
+      await status.end();
       db.close();
     },
   };
@@ -127,13 +127,4 @@ async function watchHost(
       .catch((error: unknown) => log('warn', `unused images could not be removed: ${messageOf(error)}`));
   }, EXPIRE_EVERY_MS);
   return [() => monitor.close(), leases, () => clearInterval(expiry)];
-}
-
-function statusFile(stateDir: string, log: Log): ConnectorParts['status'] {
-  const startedAt = Date.now();
-  return (change) => {
-    writeStatus(stateDir, { pid: process.pid, version: CONNECTOR_VERSION, startedAt, ...change }).catch(
-      (error: unknown) => log('warn', `the status could not be written: ${messageOf(error)}`),
-    );
-  };
 }

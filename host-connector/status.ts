@@ -1,7 +1,10 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 
-import { readIfThere, writeDurably } from './durable.ts';
+import { messageOf } from '#shared/errors.ts';
+import { readIfThere, removeDurably, writeDurably } from './durable.ts';
+import type { Log } from './log.ts';
+import { CONNECTOR_VERSION } from './version.ts';
 
 /** What a running connector says of itself to `fairlead-connector status`, which only reads files. */
 const status = z.object({
@@ -15,9 +18,35 @@ const status = z.object({
 });
 export type ConnectorStatus = z.infer<typeof status>;
 
-/** Replaces the status. */
-export async function writeStatus(stateDir: string, now: ConnectorStatus): Promise<void> {
-  await writeDurably(join(stateDir, 'status.json'), JSON.stringify(now));
+/** The status file of this process, from its start to its end. */
+export class StatusFile {
+  readonly #path: string;
+  readonly #log: Log;
+  readonly #fixed = { pid: process.pid, version: CONNECTOR_VERSION, startedAt: Date.now() };
+  /** One write after the other, so that the last one stays. */
+  #writes: Promise<void> = Promise.resolve();
+
+  constructor(stateDir: string, log: Log) {
+    this.#path = join(stateDir, 'status.json');
+    this.#log = log;
+  }
+
+  /** Says how it stands with the link. */
+  tell(change: Pick<ConnectorStatus, 'linkedSince' | 'problem'>): void {
+    this.#then(() => writeDurably(this.#path, JSON.stringify({ ...this.#fixed, ...change })));
+  }
+
+  /** Nothing runs any more. */
+  async end(): Promise<void> {
+    this.#then(() => removeDurably(this.#path));
+    await this.#writes;
+  }
+
+  #then(work: () => Promise<void>): void {
+    this.#writes = this.#writes
+      .then(work)
+      .catch((error: unknown) => this.#log('warn', `the status could not be written: ${messageOf(error)}`));
+  }
 }
 
 /** The status of the connector that runs; undefined when none does. */
