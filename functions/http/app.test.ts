@@ -142,7 +142,10 @@ describe('a request', () => {
     await using world = await openWorld();
     const body = JSON.stringify({ name: 'p1', description: 'x'.repeat(MAX_BODY_BYTES) });
     const headers = { 'content-length': '10' };
-    expect(await world.api('POST', '/1.0/profiles', body, { headers })).toMatchObject({ status: 413 });
+    expect(await world.api('POST', '/1.0/profiles', body, { headers })).toMatchObject({
+      status: 413,
+      error: expect.stringContaining('A request says at most'),
+    });
   });
 
   it('may say any content type, as with LXD', async () => {

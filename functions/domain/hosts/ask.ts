@@ -1,15 +1,18 @@
-import { FairleadError } from '#shared/errors.ts';
+import { FairleadError, isFairleadError } from '#shared/errors.ts';
 import type { CommandResult, HostCommand } from '#shared/link/commands.ts';
-import { fromWire, type WireError } from '#shared/link/frames.ts';
+import { fromWire, type DownFrame, type WireError } from '#shared/link/frames.ts';
+import { repeatMs } from '#shared/link/repeat.ts';
 
 import type { Ports } from '../../ports/ports.ts';
 import { ConditionFailed, type Stored } from '../../ports/records.ts';
 import { keys } from '../keys.ts';
 import { hostConnectionEnded } from './connection-ended.ts';
-import { offlineSince, online, type HostRecord } from './host.ts';
+import { hostById, offlineSince, onceBack, online, type HostRecord } from './host.ts';
 
 /** How long a reader waits for a host's answer. */
 const ASK_MS = 5_000;
+/** A question that could not be posted is tried again so soon. */
+const UNPOSTED_MS = 250;
 const POLL_FIRST_MS = 4;
 const POLL_MAX_MS = 100;
 
@@ -25,24 +28,62 @@ export interface Question {
  * @throws FairleadError `host_offline`, `timed_out`, or what the host answered.
  */
 export async function askHost(ports: Ports, host: HostRecord, command: HostCommand): Promise<CommandResult> {
-  if (!online(host))
-    throw new FairleadError('host_offline', `Host "${host.name}" is ${offlineSince(host)}. Try again when it is back.`);
+  const present = await onceBack(ports, host);
+  if (!online(present)) {
+    throw new FairleadError(
+      'host_offline',
+      `Host "${host.name}" is ${offlineSince(present)}. Try again when it is back.`,
+    );
+  }
   const id = ports.random.uuid();
   const expires = ports.clock.now() + ASK_MS;
   const question: Question = { host: host.id, question: true };
   await ports.records.transact([
     { op: 'put', key: keys.command(id), data: question, when: 'absent', expiresAt: expires + ASK_MS },
   ]);
-  if ((await ports.links.post(host.connection ?? '', { t: 'cmd', id, cmd: command, expires })) === 'gone') {
-    await hostConnectionEnded(ports, host.id, host.connection ?? '');
+  const { posted, reply } = await posed(ports, host.id, { t: 'cmd', id, cmd: command, expires });
+  if (!posted)
     throw new FairleadError('host_offline', `Host "${host.name}" just lost its connection. Try again when it is back.`);
-  }
-  const reply = await poll(ports, id, expires);
   if (reply === undefined)
     throw new FairleadError('timed_out', `Host "${host.name}" did not answer within ${ASK_MS / 1000} s.`);
   if (reply.error !== undefined) throw fromWire(reply.error);
   if (reply.result !== undefined) return reply.result;
   throw new FairleadError('protocol', `Host "${host.name}" answered nothing. Update its connector, then try again.`);
+}
+
+type Asked = Extract<DownFrame, { t: 'cmd' }>;
+
+/** Asks again when no answer came in time, also on the connection the host has by then. */
+async function posed(
+  ports: Ports,
+  host: string,
+  frame: Asked,
+): Promise<{ posted: boolean; reply: Question['reply'] }> {
+  let posts = 0;
+  while (ports.clock.now() < frame.expires) {
+    const posted = await pose(ports, host, frame);
+    if (posted) posts += 1;
+    const wait = posted ? repeatMs(posts) : UNPOSTED_MS;
+    const reply = await poll(ports, frame.id, Math.min(frame.expires, ports.clock.now() + wait));
+    if (reply !== undefined) return { posted: true, reply };
+  }
+  return { posted: posts > 0, reply: undefined };
+}
+
+/** False when there is no connection to post on just now. */
+async function pose(ports: Ports, id: string, frame: Asked): Promise<boolean> {
+  const host = await hostById(ports.records, id);
+  const connection = host && online(host.data) ? host.data.connection : undefined;
+  if (connection === undefined) return false;
+  try {
+    if ((await ports.links.post(connection, frame)) === 'sent') return true;
+  } catch (error) {
+    // Throttled: the next attempt may not be.
+    if (isFairleadError(error, 'unavailable')) return false;
+    throw error;
+  }
+  await hostConnectionEnded(ports, id, connection);
+  return false;
 }
 
 async function poll(ports: Ports, id: string, until: number): Promise<Question['reply']> {
@@ -57,13 +98,12 @@ async function poll(ports: Ports, id: string, until: number): Promise<Question['
   return undefined;
 }
 
-/** Writes the answer down for whoever waits for it; the first one counts, and one that came too late finds nobody. */
+/** Writes the answer down for whoever waits for it; one that came too late finds nobody. */
 export async function answerQuestion(
   ports: Ports,
   stored: Stored<Question>,
   reply: NonNullable<Question['reply']>,
 ): Promise<void> {
-  if (stored.data.reply !== undefined) return;
   const { pk, sk, rev, expiresAt, data } = stored;
   try {
     await ports.records.transact([

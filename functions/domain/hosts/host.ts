@@ -3,6 +3,7 @@ import type { JWK } from 'jose';
 import { FairleadError } from '#shared/errors.ts';
 import type { HostFacts } from '#shared/link/commands.ts';
 
+import type { Ports } from '../../ports/ports.ts';
 import type { Records, Stored, Write } from '../../ports/records.ts';
 import { keys } from '../keys.ts';
 
@@ -21,18 +22,12 @@ export interface HostRecord {
   readonly previousSecret?: InstanceSecret;
   readonly facts: HostFacts | null;
   readonly connection?: string;
-  /** The newest connection there was: a late `hello` of an older one, or of this one after it ended, is no news. */
-  readonly opened?: Opened;
+  /** When the handshake of the newest connection was: a late `hello` of an older one is no news. */
+  readonly openedAt?: number;
   readonly boot?: string;
   /** When `connection` last came or went. */
   readonly since: number;
   readonly enrolledAt: number;
-}
-
-/** A connection, and when its handshake was. */
-export interface Opened {
-  readonly connection: string;
-  readonly at: number;
 }
 
 export interface InstanceSecret {
@@ -43,6 +38,20 @@ export interface InstanceSecret {
 /** Whether the host can be given work right now. */
 export function online(host: HostRecord): boolean {
   return host.connection !== undefined && host.status === 'active';
+}
+
+/** Connections are cut every now and then, and hosts are back within seconds: whoever needs one now waits so long. */
+const BACK_MS = 5_000;
+const BACK_POLL_MS = 100;
+
+/** The host, once it is back if it lost its connection a moment ago; as it is, if it has been away for longer. */
+export async function onceBack(ports: Pick<Ports, 'records' | 'clock'>, host: HostRecord): Promise<HostRecord> {
+  let current = host;
+  while (!online(current) && ports.clock.now() < current.since + BACK_MS) {
+    await ports.clock.sleep(BACK_POLL_MS);
+    current = (await hostById(ports.records, host.id))?.data ?? current;
+  }
+  return current;
 }
 
 /** The write that changes a host. */

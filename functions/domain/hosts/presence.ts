@@ -11,7 +11,7 @@ import { hostEvent } from '../events/lifecycle.ts';
 import { sha256 } from '../secrets.ts';
 import { reticketHost } from '../streams/tickets.ts';
 import { hostConnectionEnded } from './connection-ended.ts';
-import { hostById, putHost, type HostRecord, type Opened } from './host.ts';
+import { hostById, putHost, type HostRecord } from './host.ts';
 import { deliver } from './outbox.ts';
 
 interface Hello {
@@ -19,6 +19,12 @@ interface Hello {
   readonly facts?: HostFacts | undefined;
   /** Rotation: the connection that is taken over stays open until the host closes it. */
   readonly replaces?: boolean | undefined;
+}
+
+/** A connection, and when its handshake was. */
+interface Opened {
+  readonly connection: string;
+  readonly at: number;
 }
 
 /**
@@ -42,7 +48,7 @@ export async function hostSaidHello(ports: Ports, id: string, opened: Opened, he
         writes: [
           putHost(stored, {
             connection,
-            opened,
+            openedAt: opened.at,
             boot: hello.boot,
             since: stored.data.connection === undefined ? now : stored.data.since,
             // What the host is known to have; a secret that it never showed may have been lost with its welcome.
@@ -69,16 +75,15 @@ export async function hostSaidHello(ports: Ports, id: string, opened: Opened, he
     secret: { generation: value, value: secretFor(ports, id, value, connection) },
   });
   await perform(ports, effects);
-  // Its end was told before its hello.
+  // Its end was told before this hello.
   if (welcomed === 'gone') return hostConnectionEnded(ports, id, connection);
   await reticketHost(ports, id, connection);
   await deliver(ports, id);
 }
 
-/** Messages come late and twice: this one is of a connection that a newer one replaced, or that has ended. */
-function isPast(host: HostRecord, { connection, at }: Opened): boolean {
-  if (host.opened === undefined || host.connection === connection) return false;
-  return host.opened.connection === connection || at < host.opened.at;
+/** Messages come late and twice: this one is of a connection that a newer one replaced. */
+function isPast(host: HostRecord, { at }: Opened): boolean {
+  return host.openedAt !== undefined && at < host.openedAt;
 }
 
 /** A random moment of the rotation window, so that a fleet does not come back all at once. */

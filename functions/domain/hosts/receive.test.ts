@@ -32,7 +32,7 @@ describe("a host's report", () => {
     await host.hello();
     const frames = ['c1', 'c2'].map((name) => {
       const { instance, seq } = host.event(idOf(host, name), 'Stopped');
-      return { t: 'report' as const, instances: [instance], seq, last: false };
+      return { t: 'report' as const, n: host.nextNumber(), instances: [instance], seq, last: false };
     });
     await Promise.all(frames.map((frame) => host.send(frame)));
     expect([await instance(world, 'c1'), await instance(world, 'c2')]).toMatchObject([
@@ -59,7 +59,7 @@ describe("a host's report", () => {
     const host = await connectedHost(world, 'foo');
     const seq = host.nextSeq();
     await launch(world, host, 'c1');
-    await host.send({ t: 'report', instances: [], seq, last: true, held: [] });
+    await host.send({ t: 'report', n: host.nextNumber(), instances: [], seq, last: true, held: [] });
     expect(await instance(world, 'c1')).toMatchObject({ status: 'Running' });
   });
 
@@ -100,6 +100,7 @@ describe("a host's answer", () => {
     const { metadata } = await world.api('POST', '/1.0/instances?target=foo', { name: 'c1', source: { type: 'none' } });
     const [command] = foo.pending();
     await bar.send(bar.result(command!, { error: { code: 'host_failed', message: 'x' } }));
+    expect(bar.spool.size).toBe(0);
     await bar.send({ t: 'progress', id: command!.id, text: 'stolen' });
     const operation = await world.api('GET', `/1.0/operations/${(metadata as { id: string }).id}`);
     expect(operation.metadata).toMatchObject({ status: 'Running' });

@@ -40,6 +40,12 @@ describe('the name of an instance', () => {
     },
   );
 
+  it.each(['%00', 'a'.repeat(256)])('that can be none (%s) is not even looked up', async (name) => {
+    await using world = await openWorld();
+    const answer = await world.api('GET', `/1.0/instances/${name}`);
+    expect(answer).toMatchObject({ status: 404, error: expect.stringContaining('is not the name of anything') });
+  });
+
   it('follows its host when that is renamed', async () => {
     await using world = await openWorld();
     await launch(world, await connectedHost(world, 'foo'), 'c1');

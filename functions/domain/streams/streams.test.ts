@@ -141,6 +141,7 @@ describe('exec', () => {
     await world.sweep();
     expect((await world.api('GET', `/1.0/operations/${begun.id}`)).metadata).toMatchObject({ status: 'Failure' });
     expect((await client.attach(begun)).t).toBe('refused');
+    expect(JSON.stringify(await world.dump())).not.toContain('"secrets"');
   });
 
   it('ends with its exit code and leaves no record of the stream', async () => {
