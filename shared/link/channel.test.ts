@@ -141,6 +141,26 @@ describe('a channel', () => {
     expect(closedError('gone', 'the other end was away').message).toMatch(/ended early/);
   });
 
+  it('with nothing to say stays open for hours, as long as the other end is there', () => {
+    const { near, far, advance, tickets } = bench();
+    advance(3 * 3600_000);
+    expect([near.isOpen, far.isOpen]).toEqual([true, true]);
+    // Two ends, a sign of life in every 20 to 40 s.
+    expect(tickets.length / 2 / (3 * 180)).toBeGreaterThan(0.4);
+    expect(tickets.length / 2 / (3 * 180)).toBeLessThanOrEqual(1);
+  });
+
+  it('with nothing to say notices that the other end vanished without a word', () => {
+    const { near, advance, cut, log } = bench();
+    advance(60_000);
+    cut.near = true;
+    cut.far = true;
+    advance(115_000);
+    expect(near.isOpen).toBe(true);
+    advance(30_000);
+    expect(log).toEqual(['near closed stalled', 'far closed stalled']);
+  });
+
   it('forgets a "gone" that was old news', () => {
     const { far, advance, log } = bench();
     far.gone();

@@ -1,11 +1,12 @@
 import { FairleadError, messageOf } from '../errors.ts';
 import type { StreamWireFrame } from './frames.ts';
-import { STREAM_GRACE_MS } from './limits.ts';
+import { STREAM_GRACE_MS, STREAM_KEEPALIVE_MS } from './limits.ts';
 import {
   CHANNEL,
   isOver,
   nextWake,
   open,
+  STALL_MS,
   step,
   writable,
   type StreamFrame,
@@ -74,6 +75,9 @@ export class Channel {
   #path: Path = { is: 'open' };
   #cancelTick: (() => void) | undefined;
   #cancelPath: (() => void) | undefined;
+  #cancelBeat: (() => void) | undefined;
+  #heardAt: number;
+  #quiet = true;
   readonly #outputs: StreamOutput[] = [];
   #draining = false;
 
@@ -86,6 +90,8 @@ export class Channel {
     this.#listener = listener;
     this.#graceMs = graceMs;
     this.#state = open(id, options);
+    this.#heardAt = world.now();
+    this.#beat();
   }
 
   /** Bytes the next `write` on the channel may have; 0 when full or closed: stop reading the source until `listener.writable`. */
@@ -126,6 +132,7 @@ export class Channel {
   /** Takes a frame of this stream. */
   receive(frame: StreamWireFrame): void {
     if (this.#path.is === 'probing') this.#reopened();
+    this.#heardAt = this.#world.now();
     this.#step({ kind: 'frame', frame: fromWireFrame(frame) });
   }
 
@@ -149,6 +156,18 @@ export class Channel {
     this.#step({ kind: 'path' });
   }
 
+  /** While nobody speaks, ends show each other that they are there; one that does not for long is gone, whatever the path looks like. */
+  #beat(): void {
+    this.#quiet = true;
+    this.#cancelBeat = this.#world.schedule(STREAM_KEEPALIVE_MS, () => {
+      const silentMs = this.#world.now() - this.#heardAt;
+      if (this.#path.is === 'open' && silentMs >= STALL_MS)
+        return this.reset('stalled', `nothing was heard of the other end for ${STALL_MS / 1000} s`);
+      if (this.#quiet) this.#step({ kind: 'keepalive' });
+      this.#beat();
+    });
+  }
+
   #lose(is: 'peerless' | 'cut'): { since: number } | undefined {
     if (isOver(this.#state)) return undefined;
     const lost = { is, since: this.#path.is === 'open' ? this.#world.now() : this.#path.since };
@@ -166,12 +185,13 @@ export class Channel {
   }
 
   #giveUp(): void {
-    this.#step({ kind: 'reset', code: 'gone', msg: `the other end was away for ${this.#graceMs / 1000} s` });
+    this.#step({ kind: 'reset', code: 'gone', msg: `the connection was gone for ${this.#graceMs / 1000} s` });
   }
 
   #reopened(): void {
     this.#cancelPath?.();
     this.#cancelPath = undefined;
+    if (this.#path.is !== 'open') this.#heardAt = this.#world.now();
     this.#path = { is: 'open' };
   }
 
@@ -207,12 +227,14 @@ export class Channel {
   #emit(output: StreamOutput): void {
     switch (output.kind) {
       case 'transmit':
+        this.#quiet = false;
         return this.#send(toWireFrame(output.frame, this.#ticket));
       case 'deliver':
         return this.#deliver(output);
       case 'writable':
         return this.#listener.writable();
       case 'closed':
+        this.#cancelBeat?.();
         return this.#listener.closed(output.code, output.msg);
     }
   }

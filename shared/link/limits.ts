@@ -12,6 +12,8 @@ export const ROTATE_MIN_MS = 95 * 60_000;
 export const ROTATE_MAX_MS = 110 * 60_000;
 /** How long both ends of a stream wait for a peer that lost its connection. */
 export const STREAM_GRACE_MS = 30_000;
+/** An end of a stream that had nothing to say for this long says that: only so does the other one notice that it is gone. */
+export const STREAM_KEEPALIVE_MS = 20_000;
 /** A command or a result may fill a frame but for this envelope. */
 export const MAX_PAYLOAD_BYTES = 24_000;
 /** Instances in one `report` frame. */

@@ -73,6 +73,8 @@ export type StreamInput =
   | { readonly kind: 'consumed'; readonly messages: number }
   | { readonly kind: 'frame'; readonly frame: StreamFrame }
   | { readonly kind: 'tick' }
+  /** Say that this end is there: an acknowledgement, also of nothing new. */
+  | { readonly kind: 'keepalive' }
   /** The peer cannot be reached: send nothing until `path`. How long that may last is the caller's decision. */
   | { readonly kind: 'paused' }
   /** There is a new way to the peer. */
@@ -145,6 +147,8 @@ function apply(state: StreamState, input: StreamInput, now: number): Step {
       return applyFrame(state, input.frame, now);
     case 'paused':
       return quiet({ ...state, paused: true });
+    case 'keepalive':
+      return quiet({ ...state, receiver: ackBy(state.receiver, now) });
     case 'path':
       return onPath(state, now);
     case 'reset':
