@@ -104,7 +104,8 @@ export class FakeHost {
 
   async report(): Promise<void> {
     const instances = [...this.held.values()].map(describe);
-    await this.send({ t: 'report', instances, seq: this.nextSeq(), last: true, held: [...this.held.keys()] });
+    const held = [...this.held.keys()];
+    await this.send({ t: 'report', n: this.nextNumber(), instances, seq: this.nextSeq(), last: true, held });
   }
 
   /** One frame on the present connection, or an older one. */
@@ -134,6 +135,10 @@ export class FakeHost {
 
   nextSeq(): number {
     return ++this.#seq;
+  }
+
+  nextNumber(): number {
+    return ++this.#n;
   }
 
   /** Commands that came, oldest first, each once. */

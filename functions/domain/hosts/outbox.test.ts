@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { FairleadError } from '#shared/errors.ts';
 import { connectedHost, enrolledHost, launch, type FakeHost } from '../../../test/fake-host.ts';
 import { openWorld, type World } from '../../../test/world.ts';
-import { RESEND_MS } from './outbox.ts';
+import { REPEAT_MIN_MS } from '#shared/link/limits.ts';
 
 async function create(world: World, host: FakeHost, name: string, config: object = {}) {
   return world.api('POST', `/1.0/instances?target=${host.name}`, { name, source: { type: 'none' }, config });
@@ -42,7 +42,7 @@ describe('the outbox', () => {
     await create(world, host, 'c1');
     await world.sweep();
     expect(posted(host)).toBe(1);
-    world.clock.advance(RESEND_MS);
+    world.clock.advance(REPEAT_MIN_MS);
     await world.sweep();
     expect(posted(host)).toBe(2);
   });

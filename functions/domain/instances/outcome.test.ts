@@ -17,7 +17,14 @@ async function trace(world: World): Promise<{ host: FakeHost; frames: UpFrame[] 
     created,
     host.event(id, 'Stopped'),
     host.event(id, 'Running'),
-    { t: 'report', instances: [host.event(id, 'Frozen').instance], seq: host.nextSeq(), last: true, held: [id] },
+    {
+      t: 'report',
+      n: host.nextNumber(),
+      instances: [host.event(id, 'Frozen').instance],
+      seq: host.nextSeq(),
+      last: true,
+      held: [id],
+    },
     host.event(id, 'Running'),
   ];
   return { host, frames: [...frames, ...[...host.spool.values()].filter((frame) => !frames.includes(frame))] };
