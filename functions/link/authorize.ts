@@ -19,13 +19,16 @@ export interface ConnectionContext {
   readonly opened: string;
 }
 
+/** All that deciding takes: an authorizer holds nothing else. */
+type AuthorizePorts = Pick<Ports, 'records' | 'links' | 'clock' | 'log'>;
+
 /** Where LXD's clients listen to events. */
 export const EVENTS_PATH = '/1.0/events';
 
 const DENIED: Authorization = { allow: false, context: {} };
 
 /** Decides whether a websocket may open: a host by its proof, a user by an API token. Why not is logged and not told. */
-export async function authorize(ports: Ports, event: ConnectEvent): Promise<Authorization> {
+export async function authorize(ports: AuthorizePorts, event: ConnectEvent): Promise<Authorization> {
   const [scheme, token = ''] = (event.headers['authorization'] ?? '').split(' ');
   if (scheme?.toLowerCase() !== 'bearer' || token === '') return DENIED;
   const { path, type: types = '' } = event.queryStringParameters;

@@ -5,11 +5,11 @@ import { Readable } from 'node:stream';
 import { FairleadError } from '#shared/errors.ts';
 import { SIGNED_URL_MS, type Objects } from '../../functions/ports/objects.ts';
 import type { Clock } from '../../functions/ports/ports.ts';
+import { mustBePossible, putHeaders } from '../../functions/ports/signed.ts';
 import { objectRequestHandler } from './object-requests.ts';
 import { isObjectKey, openObjectFiles } from './object-files.ts';
-import { putHeaders, signGrant } from './signed-urls.ts';
+import { signGrant } from './signed-urls.ts';
 
-const SHA256_HEX = /^[0-9a-f]{64}$/;
 /** Longer file names are of no use to anyone who saves the download. */
 const MAX_AS = 255;
 
@@ -44,12 +44,7 @@ export async function openFileObjects({
   return {
     signPut: async (key, { length, sha256, once }) => {
       mustBeKey(key);
-      if (!Number.isSafeInteger(length) || length < 0 || !SHA256_HEX.test(sha256)) {
-        throw new FairleadError(
-          'bad_request',
-          `an upload needs its length in bytes and its SHA-256 in lower-case hex; got ${length}, ${sha256.slice(0, 70)}`,
-        );
-      }
+      mustBePossible({ length, sha256, once });
       const grant = { method: 'PUT', key, expires: expires(), length, sha256, once } as const;
       return { url: base + signGrant(signingKey, grant), headers: putHeaders(grant) };
     },

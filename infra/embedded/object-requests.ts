@@ -4,10 +4,11 @@ import { pipeline } from 'node:stream/promises';
 
 import { FairleadError } from '#shared/errors.ts';
 import type { Clock } from '../../functions/ports/ports.ts';
+import { disposition, putHeaders } from '../../functions/ports/signed.ts';
 import { byteRange } from './byte-range.ts';
 import { isObjectKey, type ObjectFiles } from './object-files.ts';
 import { answerError } from './refusal.ts';
-import { putHeaders, verifyGrant, type Grant } from './signed-urls.ts';
+import { verifyGrant, type Grant } from './signed-urls.ts';
 
 /** Signed, conditional or range headers that change what a PUT means: only those that were signed may be there. */
 const PUT_HEADERS = [
@@ -108,12 +109,4 @@ async function send(files: ObjectFiles, grant: Get, request: IncomingMessage, re
   });
   if (request.method === 'HEAD' || start === end) response.end();
   else await pipeline(files.read(grant.key, start, end), response);
-}
-
-/** Always a download: what hosts and guests stored is never shown by a browser under this origin (RFC 6266). */
-function disposition(as: string | undefined): string {
-  if (as === undefined) return 'attachment';
-  const plain = as.replaceAll(/[^\w.+ -]/g, '_');
-  const exact = encodeURIComponent(as).replaceAll(/['()*]/g, (character) => `%${character.charCodeAt(0).toString(16)}`);
-  return `attachment; filename="${plain}"; filename*=UTF-8''${exact}`;
 }

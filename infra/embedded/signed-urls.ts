@@ -27,15 +27,6 @@ export function signGrant(secret: KeyObject, grant: Grant): string {
   return `${OBJECTS_PATH}${grant.key}?${query.toString()}`;
 }
 
-/** The headers that an upload must carry exactly. */
-export function putHeaders(grant: Extract<Grant, { method: 'PUT' }>): Record<string, string> {
-  return {
-    'content-length': String(grant.length),
-    'x-amz-checksum-sha256': Buffer.from(grant.sha256, 'hex').toString('base64'),
-    ...(grant.once && { 'if-none-match': '*' }),
-  };
-}
-
 /** The grant of a request's path and query; undefined when anything in it is missing, unknown, repeated, altered or over. */
 export function verifyGrant(secret: KeyObject, target: string, now: number): Grant | undefined {
   const [path = '', search = '', ...rest] = target.split('?');

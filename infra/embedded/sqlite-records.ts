@@ -2,11 +2,9 @@ import { closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 
 import { FairleadError, messageOf } from '#shared/errors.ts';
+import { MAX_SK_BYTES, prepare, type Prepared } from '../../functions/ports/prepare.ts';
 import {
   ConditionFailed,
-  MAX_RECORD_BYTES,
-  MAX_TRANSACTION,
-  type Condition,
   type Key,
   type Page,
   type Query,
@@ -19,9 +17,6 @@ import {
 const MAX_PAGE = 500;
 /** A page ends once it holds this much (DynamoDB: 1 MB), so that nobody relies on one page being everything. */
 const MAX_PAGE_BYTES = 1_000_000;
-/** DynamoDB's bounds of a key. */
-const MAX_PK_BYTES = 2048;
-const MAX_SK_BYTES = 1024;
 /** Transactions that wait for the next commit; more are answered `unavailable`. */
 const MAX_WAITING = 10_000;
 /** Expired records that the broom deletes at once; then others have a turn. */
@@ -42,17 +37,6 @@ interface Row {
   readonly data: string;
   readonly expires_at: number | null;
 }
-
-/** A write with its data already as text, so that what the caller changes later is not what is stored. */
-type Prepared =
-  | {
-      readonly op: 'put';
-      readonly key: Key;
-      readonly when: Condition;
-      readonly json: string;
-      readonly expires: number | null;
-    }
-  | { readonly op: 'delete' | 'check'; readonly key: Key; readonly when: Condition | undefined };
 
 interface Waiting {
   readonly writes: readonly Prepared[];
@@ -227,62 +211,16 @@ class Store implements SqliteRecords {
   #write(write: Prepared): void {
     const { pk, sk } = write.key;
     if (write.op === 'delete') this.#delete.run(pk, sk);
-    else if (write.op === 'put' && write.when === 'absent') this.#insert.run(pk, sk, write.json, write.expires);
-    else if (write.op === 'put') this.#update.run(write.json, write.expires, pk, sk);
+    if (write.op !== 'put') return;
+    const { json, expires = null } = write;
+    if (write.when === 'absent') this.#insert.run(pk, sk, json, expires);
+    else this.#update.run(json, expires, pk, sk);
   }
 }
 
 function stored<T>(row: Row): Stored<T> {
   const { pk, sk, rev, data, expires_at: expiresAt } = row;
   return { pk, sk, rev, data: JSON.parse(data) as T, ...(expiresAt !== null && { expiresAt }) };
-}
-
-function prepare(writes: readonly Write[]): Prepared[] {
-  if (writes.length > MAX_TRANSACTION) {
-    throw new FairleadError(
-      'internal',
-      `a transaction takes at most ${MAX_TRANSACTION} writes, not ${writes.length}; split the work`,
-    );
-  }
-  const seen = new Set<string>();
-  return writes.map((write) => {
-    const { key } = write;
-    checkKey(key);
-    const name = JSON.stringify([key.pk, key.sk]);
-    if (seen.has(name))
-      throw new FairleadError('internal', `a transaction writes ${name} twice; a key may stand in it once`);
-    seen.add(name);
-    if (write.op !== 'put') return { op: write.op, key, when: write.when };
-    const expires = write.expiresAt === undefined ? null : Math.ceil(write.expiresAt);
-    return { op: 'put', key, when: write.when, json: recordText(name, write.data), expires };
-  });
-}
-
-function checkKey({ pk, sk }: Key): void {
-  for (const [part, most] of [
-    [pk, MAX_PK_BYTES],
-    [sk, MAX_SK_BYTES],
-  ] as const) {
-    if (part === '' || Buffer.byteLength(part) > most || !part.isWellFormed() || part.includes('\0')) {
-      throw new FairleadError(
-        'internal',
-        `${JSON.stringify(part).slice(0, 100)} is no key: 1 to ${most} bytes of text without NUL`,
-      );
-    }
-  }
-}
-
-function recordText(name: string, data: unknown): string {
-  const json = JSON.stringify(data) as string | undefined;
-  if (json === undefined) throw new FairleadError('internal', `the record ${name} has no data`);
-  const bytes = Buffer.byteLength(json);
-  if (bytes > MAX_RECORD_BYTES) {
-    throw new FairleadError(
-      'body_too_large',
-      `the record ${name} would take ${bytes} bytes; at most ${MAX_RECORD_BYTES} fit. Shorten what you store in it`,
-    );
-  }
-  return json;
 }
 
 function bytewise(a: string, b: string): number {

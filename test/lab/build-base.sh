@@ -10,6 +10,8 @@ trap 'rm -rf --one-file-system "$TMP"' EXIT
 
 PACKAGES=lxc,lxcfs,uidmap,iproute2,iptables,nftables,dnsmasq-base,rsync,xz-utils,zstd,squashfs-tools,btrfs-progs,e2fsprogs
 PACKAGES+=,busybox-static,procps,socat,curl,ca-certificates,libstdc++6,kmod,fuse3,openssl,python3-minimal
+# An AWS for the tests of functions/aws: moto with what its server imports.
+PACKAGES+=,python3-moto,python3-flask,python3-flask-cors,python3-docker,python3-xmltodict,python3-openapi-spec-validator
 FROM_SID='criu/sid libnet9/sid libcompel1/sid libnl-3-200/sid libnftables1/sid'
 
 # sid's Release file may be called expired on a mirror that lags.

@@ -10,6 +10,9 @@ import { keys } from '../keys.ts';
 import { newSecret, sha256 } from '../secrets.ts';
 import { hostById, type HostRecord, type InstanceSecret } from './host.ts';
 
+/** What checking a proof takes; an authorizer has no more. */
+type ProofPorts = Pick<Ports, 'records' | 'links' | 'clock' | 'log'>;
+
 /** How long a nonce can be answered. The server's clock alone decides; hosts behind NAT have bad clocks. */
 export const NONCE_MS = 60_000;
 
@@ -28,7 +31,7 @@ export async function issueNonce(ports: Ports, host: string): Promise<{ nonce: s
  * instance secret of the last connection. A wrong instance secret means that the host's disk was copied: the host is quarantined.
  * @throws FairleadError `unauthenticated` (bad proof) or `forbidden` (revoked, quarantined).
  */
-export async function verifyHostProof(ports: Ports, jws: string): Promise<HostRecord> {
+export async function verifyHostProof(ports: ProofPorts, jws: string): Promise<HostRecord> {
   const claims = read(jws);
   const id = claims.iss.slice('host:'.length);
   const stored = await hostById(ports.records, id);
@@ -79,7 +82,7 @@ async function verifySignature(jws: string, host: HostRecord): Promise<void> {
   }
 }
 
-async function spendNonce(ports: Ports, host: string, nonce: string): Promise<void> {
+async function spendNonce(ports: ProofPorts, host: string, nonce: string): Promise<void> {
   const key = keys.nonce(host, sha256(nonce));
   const stored = live(await ports.records.get(key), ports.clock.now());
   if (stored === undefined) throw refused();
@@ -91,7 +94,7 @@ async function spendNonce(ports: Ports, host: string, nonce: string): Promise<vo
   }
 }
 
-async function quarantine(ports: Ports, stored: Stored<HostRecord>): Promise<never> {
+async function quarantine(ports: ProofPorts, stored: Stored<HostRecord>): Promise<never> {
   const { connection, ...rest } = stored.data;
   const data: HostRecord = { ...rest, status: 'quarantined', since: ports.clock.now() };
   await ports.records.transact([{ op: 'put', key: keys.host(data.id), data, when: { rev: stored.rev } }]);
@@ -112,7 +115,7 @@ function refused(cause?: unknown): FairleadError {
 }
 
 /** The host showed that it stored the secret of this generation: the one before is worthless from now on. */
-export async function confirmSecret(ports: Ports, id: string, generation: number): Promise<void> {
+export async function confirmSecret(ports: Pick<Ports, 'records'>, id: string, generation: number): Promise<void> {
   await decide(
     ports,
     () => hostById(ports.records, id),

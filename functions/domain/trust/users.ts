@@ -30,7 +30,11 @@ const DAY_MS = 24 * 60 * 60_000;
 const TOKEN = /^flp_([0-9a-f-]{36})_([0-9a-f]{64})$/;
 
 /** The user a bearer token belongs to; undefined for anything that is not a good token. Checks expiry on every call. */
-export async function authenticate(ports: Ports, token: string, address: string): Promise<Actor | undefined> {
+export async function authenticate(
+  ports: Pick<Ports, 'records' | 'clock'>,
+  token: string,
+  address: string,
+): Promise<Actor | undefined> {
   const [, id, secret] = TOKEN.exec(token) ?? [];
   if (id === undefined || secret === undefined) return undefined;
   const stored = live(await ports.records.get<ApiTokenRecord>(keys.apiToken(id)), ports.clock.now());

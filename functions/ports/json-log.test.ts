@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { FairleadError } from '#shared/errors.ts';
-import { createLog, type LogLevel } from './log.ts';
+import { createLog, type LogLevel } from './json-log.ts';
 
 function logged(run: (log: ReturnType<typeof createLog>) => void, level: LogLevel = 'info'): string[] {
   const lines: string[] = [];
