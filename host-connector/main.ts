@@ -140,7 +140,7 @@ async function leave({ stateDir, force }: Options): Promise<void> {
   await forgetIdentity(stateDir);
   say(
     record
-      ? `This host has left ${record.url}. Remove it there too: fairlead host delete ${record.name}`
+      ? `This host has left ${record.url}. Remove it there too: fairlead host remove ${record.name}`
       : 'This host belonged to no fleet.',
   );
 }
