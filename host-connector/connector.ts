@@ -75,7 +75,7 @@ export async function openConnector(parts: ConnectorParts): Promise<Connector> {
   const send = (frame: UpFrame): void => connection.line?.send(frame);
   const pump = new Pump(spool, world);
   const asks = new Asks(send, world, newId);
-  const sessions = new Sessions(world);
+  const sessions = new Sessions(world, () => connection.greet());
   const own: Executors = {
     create,
     state,
@@ -107,7 +107,8 @@ export async function openConnector(parts: ConnectorParts): Promise<Connector> {
     },
     serving: (line) => {
       status({ linkedSince: wallClock() });
-      void told(report(line), 'the report').then(() => connection.line === line && pump.use(line));
+      pump.use(line);
+      void told(report(), 'the report');
       void told(
         host.facts().then((facts) => void (known = facts)),
         'facts',
@@ -136,8 +137,9 @@ export async function openConnector(parts: ConnectorParts): Promise<Connector> {
     },
   };
 
-  const report = async (line: LinkLine): Promise<void> => {
-    for (const frame of await fullReport(host)) line.send(frame);
+  const report = async (): Promise<void> => {
+    const frames = await fullReport(host);
+    pump.report(frames.map((frame) => ({ ...frame, n: spool.number() })));
   };
   const told = (work: Promise<unknown>, what: string): Promise<void> =>
     work.then(
@@ -153,7 +155,7 @@ export async function openConnector(parts: ConnectorParts): Promise<Connector> {
       case 'cancel':
         return dispatcher.cancel(frame.id);
       case 'report-now':
-        return void told(report(line), 'the report');
+        return void told(report(), 'the report');
       case 'answer':
         return asks.answer(frame);
       case 'd':

@@ -1,5 +1,6 @@
 import { request as httpsRequest, type Agent } from 'node:https';
 import type { IncomingMessage } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { ERROR_STATUS, FairleadError, messageOf, type ErrorCode } from '#shared/errors.ts';
 import type { Operation } from '#shared/lxd/operation.ts';
@@ -7,6 +8,9 @@ import type { Settings } from './settings.ts';
 
 /** Longer than the server holds a `wait`. */
 const REQUEST_TIMEOUT_MS = 60_000;
+/** A throttled request did nothing, so it is sent again: after a second at most, then after up to twice as long each time. */
+const MAX_THROTTLED = 6;
+const THROTTLED_MS = 1000;
 /** The largest answer read into memory; a fleet's instances with their state stay below. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
@@ -40,9 +44,12 @@ export class ControlPlane {
   readonly settings: Settings;
   readonly agent: Agent;
 
-  constructor(settings: Settings, agent: Agent) {
+  readonly #pause: (ms: number) => Promise<unknown>;
+
+  constructor(settings: Settings, agent: Agent, pause: (ms: number) => Promise<unknown> = sleep) {
     this.settings = settings;
     this.agent = agent;
+    this.#pause = pause;
   }
 
   /** The metadata of a GET. */
@@ -111,7 +118,16 @@ export class ControlPlane {
     return { authorization: `Bearer ${this.settings.token}` };
   }
 
-  #exchange(method: Method, path: string, { query, body: content, etag }: Sending): Promise<IncomingMessage> {
+  async #exchange(method: Method, path: string, sending: Sending): Promise<IncomingMessage> {
+    for (let attempt = 0; ; attempt += 1) {
+      const response = await this.#once(method, path, sending);
+      if (response.statusCode !== 429 || attempt === MAX_THROTTLED) return response;
+      response.resume();
+      await this.#pause(Math.random() * THROTTLED_MS * 2 ** attempt);
+    }
+  }
+
+  #once(method: Method, path: string, { query, body: content, etag }: Sending): Promise<IncomingMessage> {
     const target = new URL(path, this.settings.url);
     for (const [key, value] of Object.entries(query ?? {})) {
       if (value !== undefined) target.searchParams.set(key, String(value));

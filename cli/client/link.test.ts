@@ -73,8 +73,8 @@ describe('Link', () => {
 
   it('takes the stream from a resume when a cut swallowed the answer to its attach', async () => {
     await using t = await setUp();
-    t.edge.onAttach = (id) => {
-      if (t.edge.channel) return t.edge.send({ t: 'refused', id, error: { code: 'not_found', message: 'spent' } });
+    t.edge.onAttach = () => {
+      if (t.edge.channel) return;
       t.edge.open();
       t.edge.sockets.at(-1)?.terminate();
     };
@@ -90,16 +90,54 @@ describe('Link', () => {
     await expect(t.link.attach('op1', SECRETS, t.listener)).rejects.toThrow('Host "foo" is offline');
   });
 
-  it('ends the session when the edge says goodbye, and when it sends what is no frame', async () => {
+  it('ends the session when the edge says goodbye', async () => {
     await using t = await setUp();
     await t.link.attach('op1', SECRETS, t.listener);
     t.edge.send({ t: 'bye', error: { code: 'forbidden', message: 'token revoked' } });
     expect(await t.closed).toBe('failed');
+  });
 
-    await using other = await setUp();
-    await other.link.attach('op1', SECRETS, other.listener);
-    other.edge.sockets[0]?.send('nonsense');
-    expect(await other.closed).toBe('failed');
+  it('goes on after what is no frame: a gateway complains in words of its own', async () => {
+    await using t = await setUp();
+    const channel = await t.link.attach('op1', SECRETS, t.listener);
+    t.edge.sockets[0]?.send('{"message":"Too Many Requests","connectionId":"c","requestId":"r"}');
+    t.edge.sockets[0]?.send('nonsense');
+    channel.write(TO_HOST, Buffer.from('x'));
+    await expect.poll(() => t.edge.received).toBe('x');
+  });
+
+  it('says hello and attach again when they, or what should follow, were lost', async () => {
+    await using t = await setUp();
+    let lost = 1;
+    const lose = (again: () => void) => (lost-- > 0 ? undefined : again());
+    t.edge.onHello = lose;
+    const { onAttach } = t.edge;
+    t.edge.onAttach = (id) => lose(() => onAttach(id));
+    const attached = t.link.attach('op1', SECRETS, t.listener);
+    await expect.poll(() => t.edge.frames.filter(({ t }) => t === 'hello').length, { timeout: 10_000 }).toBe(2);
+    lost = 1;
+    expect(await attached).toHaveProperty('id', 'stream');
+    // Nobody was heard yet: the host may not know of the stream either.
+    await expect.poll(() => t.edge.frames.filter(({ t }) => t === 'attach').length, { timeout: 10_000 }).toBe(3);
+  });
+
+  it('takes a refusal that means "not now" for a loss', async () => {
+    await using t = await setUp();
+    const { onAttach } = t.edge;
+    t.edge.onAttach = (id) => {
+      t.edge.onAttach = onAttach;
+      t.edge.send({ t: 'refused', id, error: { code: 'unavailable', message: 'throttled' } });
+    };
+    expect(await t.link.attach('op1', SECRETS, t.listener)).toHaveProperty('id', 'stream');
+  });
+
+  it('says hello again when its stream has no way to the host', async () => {
+    await using t = await setUp();
+    const channel = await t.link.attach('op1', SECRETS, t.listener);
+    t.edge.send({ t: 'gone', s: 'stream' });
+    await expect.poll(() => t.edge.frames.filter(({ t }) => t === 'hello').length, { timeout: 10_000 }).toBe(2);
+    channel.write(TO_HOST, Buffer.from('x'));
+    await expect.poll(() => t.edge.received).toBe('x');
   });
 
   it('says that the control plane can not be reached when the first connection fails', async () => {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 
 import { WebSocket } from 'ws';
 
-import { FairleadError } from '#shared/errors.ts';
+import { FairleadError, isFairleadError } from '#shared/errors.ts';
 import { Channel, type ChannelListener, type ChannelWorld } from '#shared/link/channel.ts';
 import { decodeDown, encodeFrame, fromWire, type DownFrame, type UpFrame } from '#shared/link/frames.ts';
 import {
@@ -13,10 +13,9 @@ import {
   MAX_FRAME_BYTES,
   PROTOCOL_VERSION,
 } from '#shared/link/limits.ts';
+import { Repeat } from '#shared/link/repeat.ts';
 import type { ControlPlane } from './http.ts';
 
-/** After a repeated attach was refused, so long a `resume` may still come. */
-const RESUME_WAIT_MS = 3000;
 const LINK_PATH = '/1.0/fleet/link';
 
 export interface LinkWorld extends ChannelWorld {
@@ -28,9 +27,10 @@ interface Attaching {
   readonly frame: Extract<UpFrame, { t: 'attach' }>;
   readonly settle: { resolve: (channel: Channel) => void; reject: (error: unknown) => void };
   readonly listener: ChannelListener;
-  /** Sent on a second connection too: the first one may have been taken. */
-  repeated: boolean;
 }
+
+/** Refusals that mean: not now. What was refused so is said again like what was lost. */
+const PASSING = new Set<string>(['unavailable', 'rate_limited', 'timed_out', 'conflict']);
 
 /**
  * The client's end of the link (shared/link/PROTOCOL.md), for one stream. A connection that is cut is dialled again, with the same boot id,
@@ -42,9 +42,14 @@ export class Link {
   readonly #boot = randomUUID();
   #socket: WebSocket | undefined;
   #attaching: Attaching | undefined;
+  #request: Attaching['frame'] | undefined;
   #channel: Channel | undefined;
   #closed = false;
   #attempt = 0;
+  /** Until `welcome`; later, until a `resume` gives a stranded stream its new ticket. */
+  readonly #hello: Repeat;
+  /** Until the host is heard: it may not have been told of the stream either. */
+  readonly #attach: Repeat;
   #cancelBeat: (() => void) | undefined;
   #cancelDeadline: (() => void) | undefined;
   #flushed: Promise<void> = Promise.resolve();
@@ -52,6 +57,8 @@ export class Link {
   constructor(api: ControlPlane, world: LinkWorld) {
     this.#api = api;
     this.#world = world;
+    this.#hello = new Repeat(world, () => this.#sayHello());
+    this.#attach = new Repeat(world, () => this.#sayAttach());
   }
 
   /**
@@ -62,8 +69,10 @@ export class Link {
     await this.#connect();
     const { promise, ...settle } = Promise.withResolvers<Channel>();
     const frame = { t: 'attach', id: randomUUID(), boot: this.#boot, op: operation, secrets } as const;
-    this.#attaching = { frame, settle, listener, repeated: false };
-    this.#send(frame);
+    this.#attaching = { frame, settle, listener };
+    this.#request = frame;
+    this.#sayAttach();
+    this.#attach.start();
     return await promise;
   }
 
@@ -71,6 +80,8 @@ export class Link {
   async close(): Promise<void> {
     this.#closed = true;
     this.#quiet();
+    this.#hello.stop();
+    this.#attach.stop();
     await this.#flushed;
     this.#socket?.close();
   }
@@ -88,20 +99,24 @@ export class Link {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     let failure: unknown;
     this.#socket = socket;
-    socket.on('open', () => this.#send({ t: 'hello', v: PROTOCOL_VERSION, boot: this.#boot }));
+    // The handshake is over with the `welcome`.
+    const cancelDeadline = this.#world.schedule(HANDSHAKE_MS, () => socket.terminate());
+    socket.on('open', () => {
+      this.#sayHello();
+      this.#hello.start();
+    });
     socket.on('message', (data: Buffer) => {
       if (socket !== this.#socket) return;
-      try {
-        const frame = decodeDown(data.toString());
-        this.#alive();
-        if (frame.t === 'welcome') this.#welcomed(frame.heartbeatMs, resolve);
-        else this.#receive(frame);
-      } catch (error) {
-        this.#fail(error);
-      }
+      this.#alive();
+      const frame = understood(data.toString());
+      if (frame?.t === 'welcome') {
+        cancelDeadline();
+        this.#welcomed(frame.heartbeatMs, resolve);
+      } else if (frame) this.#receive(frame);
     });
     socket.on('error', (error) => (failure = error));
     socket.on('close', () => {
+      cancelDeadline();
       reject(this.#api.unreachable(failure ?? new Error('the link was closed before it was ready')));
       if (socket === this.#socket) this.#lost();
     });
@@ -119,10 +134,17 @@ export class Link {
     this.#cancelBeat?.();
     beat();
     ready();
-    if (!this.#attaching) return;
-    // A cut swallowed the answer. If the attach was taken, its secrets are spent: the edge refuses this one, and resumes the stream.
-    this.#attaching.repeated = true;
-    this.#send(this.#attaching.frame);
+    if (!this.#channel?.stranded) this.#hello.stop();
+    // A cut may have swallowed the answer.
+    if (this.#attaching) this.#sayAttach();
+  }
+
+  #sayHello(): void {
+    this.#send({ t: 'hello', v: PROTOCOL_VERSION, boot: this.#boot });
+  }
+
+  #sayAttach(): void {
+    if (this.#request) this.#send(this.#request);
   }
 
   #receive(frame: DownFrame): void {
@@ -136,13 +158,15 @@ export class Link {
       case 'resume':
         return frame.streams.forEach(({ s, g }) => this.#resume(s, g));
       case 'gone':
-        if (frame.s === this.#channel?.id) this.#channel.gone();
-        return;
+        if (frame.s !== this.#channel?.id) return;
+        this.#channel.gone();
+        return this.#hello.start();
       case 'd':
       case 'a':
       case 'rst':
-        if (frame.s === this.#channel?.id) this.#channel.receive(frame);
-        return;
+        if (frame.s !== this.#channel?.id) return;
+        this.#attach.stop();
+        return this.#channel.receive(frame);
       case 'drain':
         return this.#socket?.close();
       case 'bye':
@@ -168,22 +192,22 @@ export class Link {
     settle.resolve(this.#channel);
   }
 
-  /** The refusal of a repeated attach may come before the `resume` that makes it moot. */
   #refused(error: FairleadError): void {
-    if (!this.#attaching?.repeated) return this.#fail(error);
-    this.#world.schedule(RESUME_WAIT_MS, () => {
-      if (this.#attaching) this.#fail(error);
-    });
+    if (!PASSING.has(error.code)) this.#fail(error);
   }
 
   #resume(id: string, ticket: string): void {
-    if (id === this.#channel?.id) this.#channel.resume(ticket, (frame) => this.#send(frame));
+    if (id === this.#channel?.id) {
+      this.#hello.stop();
+      this.#channel.resume(ticket, (frame) => this.#send(frame));
+    }
     // Our attach was taken, but the cut swallowed its answer; a link has one stream.
     else if (!this.#channel) this.#attached(id, ticket);
   }
 
   #lost(): void {
     this.#quiet();
+    this.#hello.stop();
     this.#channel?.disconnected();
     if (!this.#wanted) return;
     const most = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** this.#attempt);
@@ -204,6 +228,7 @@ export class Link {
   /** Nothing will come of this link: whoever waits is told why. */
   #fail(error: unknown): void {
     const { message } = error instanceof Error ? error : new FairleadError('protocol', String(error));
+    this.#attach.stop();
     this.#attaching?.settle.reject(error);
     this.#attaching = undefined;
     this.#channel?.reset('failed', message.slice(0, 1000));
@@ -231,5 +256,15 @@ export class Link {
     this.#alive();
     this.#cancelBeat?.();
     this.#cancelBeat = undefined;
+  }
+}
+
+/** What is no frame this client knows is not for it: a gateway's own complaint, or a newer edge. What it stood for is said again. */
+function understood(text: string): DownFrame | undefined {
+  try {
+    return decodeDown(text);
+  } catch (error) {
+    if (isFairleadError(error, 'protocol')) return undefined;
+    throw error;
   }
 }

@@ -33,6 +33,9 @@ export class Edge {
     this.send({ t: 'attached', id, s: 'stream', g: 'g1' });
   };
 
+  /** May swallow a hello. */
+  onHello: (answer: () => void) => void = (answer) => answer();
+
   constructor(server: TestServer) {
     server.onSocket = (socket, path) => {
       if (path !== '/1.0/fleet/link') return socket.close(1008, `no link at ${path}`);
@@ -73,14 +76,16 @@ export class Edge {
     this.channel?.finish();
   }
 
+  #welcome(): void {
+    this.send({ t: 'welcome', conn: 'c', now: 0, heartbeatMs: 60_000, rotateMs: 3_600_000 });
+    if (!this.channel) return;
+    this.send({ t: 'resume', streams: [{ s: 'stream', g: 'g2' }] });
+    this.channel.resume('host', (down) => this.send(down));
+  }
+
   #take(frame: UpFrame): void {
     this.frames.push(frame);
-    if (frame.t === 'hello') {
-      this.send({ t: 'welcome', conn: 'c', now: 0, heartbeatMs: 60_000, rotateMs: 3_600_000 });
-      if (!this.channel) return;
-      this.send({ t: 'resume', streams: [{ s: 'stream', g: 'g2' }] });
-      this.channel.resume('host', (down) => this.send(down));
-    }
+    if (frame.t === 'hello') this.onHello(() => this.#welcome());
     if (frame.t === 'attach') this.onAttach(frame.id);
     if (frame.t === 'd' || frame.t === 'a' || frame.t === 'rst') this.channel?.receive(frame);
   }

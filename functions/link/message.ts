@@ -55,7 +55,7 @@ async function fromHost(
   if (host === undefined) return;
   switch (frame.t) {
     case 'report':
-      return receiveReport(ports, host, frame);
+      return receiveReport(ports, host, connection, frame);
     case 'res':
       return receiveResult(ports, host, connection, frame);
     case 'event':

@@ -1,12 +1,11 @@
 import { FairleadError } from '#shared/errors.ts';
 import { fromWire, type DownFrame, type UpFrame } from '#shared/link/frames.ts';
+import { repeatMs } from '#shared/link/repeat.ts';
 import type { LinkWorld } from '../link/connection.ts';
 import type { ImagePart } from './host.ts';
 
-/** An answer that did not come in this time is asked for again: question or answer may be lost, or there is no link. */
-export const ASK_AGAIN_MS = 15_000;
-/** Questions after which nobody is taken to answer: ten minutes. */
-export const MAX_ASKS = 40;
+/** Questions after which nobody is taken to answer: ten minutes. Question or answer may be lost, or there is no link. */
+export const MAX_ASKS = 23;
 /** Parts of one image: 64 GiB in parts of 5 MiB, the least a store takes. */
 export const MAX_PARTS = 13_200;
 
@@ -49,9 +48,9 @@ export class Asks {
   async #ask(question: { command: string; fingerprint: string; from: number }, signal: AbortSignal): Promise<Answer> {
     const id = this.#newId();
     try {
-      for (let ask = 0; ask < MAX_ASKS; ask += 1) {
+      for (let ask = 1; ask <= MAX_ASKS; ask += 1) {
         signal.throwIfAborted();
-        const answer = this.#next(id, signal);
+        const answer = this.#next(id, repeatMs(ask), signal);
         this.#send({ t: 'ask', id, ...question });
         const given = await answer;
         if (given) return given;
@@ -66,10 +65,10 @@ export class Asks {
   }
 
   /** The next answer to a question; undefined when none came in time. */
-  #next(id: string, signal: AbortSignal): Promise<Answer | undefined> {
+  #next(id: string, withinMs: number, signal: AbortSignal): Promise<Answer | undefined> {
     return new Promise((resolve, reject) => {
       const abort = (): void => reject(signal.reason as Error);
-      const cancel = this.#world.schedule(ASK_AGAIN_MS, () => settle(undefined));
+      const cancel = this.#world.schedule(withinMs, () => settle(undefined));
       const settle = (answer: Answer | undefined): void => {
         cancel();
         signal.removeEventListener('abort', abort);

@@ -76,9 +76,17 @@ export class Dispatcher {
     }
   }
 
-  /** Asks a command to stop; it ends with its own result. */
+  /** Asks a command to stop; it ends with its own result. One that has not come yet ends here, and will not act when it comes. */
   cancel(id: string): void {
-    this.#running.get(id)?.abort(new FairleadError('cancelled', 'The operation was cancelled.'));
+    const cancelled = new FairleadError('cancelled', 'The operation was cancelled.');
+    const running = this.#running.get(id);
+    if (running) return running.abort(cancelled);
+    const known = this.#parts.journal.lookup(id);
+    // What a crash left behind is settled before anything is taken in.
+    if (known === 'begun') return;
+    const outcome = known ?? this.#failed(cancelled);
+    if (!known) this.#parts.journal.refuse(id, outcome);
+    this.#tell(id, outcome);
   }
 
   /** Asks all commands to stop, because the connector does. What they leave undone is settled at the next start. */

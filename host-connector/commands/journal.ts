@@ -51,6 +51,15 @@ export class Journal {
     );
   }
 
+  /** Writes down the end of a command that never began. */
+  refuse(id: string, ended: Outcome): void {
+    transact(this.#db, () =>
+      this.#db
+        .prepare(`INSERT INTO command (id, at, command, outcome) VALUES (?, ?, '', ?)`)
+        .run(id, this.#now(), JSON.stringify(ended)),
+    );
+  }
+
   /** Writes down how it ended, and forgets the oldest ended ones beyond JOURNAL_KEPT. */
   finish(id: string, ended: Outcome): void {
     transact(this.#db, () => {

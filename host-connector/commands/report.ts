@@ -11,9 +11,9 @@ const ENVELOPE_BYTES = 200;
 /** As many ids as the last frame may name. */
 const MAX_HELD = 600;
 
-type ReportFrame = Extract<UpFrame, { t: 'report' }>;
+type ReportFrame = Omit<Extract<UpFrame, { t: 'report' }>, 'n'>;
 
-/** Everything this host holds, as it is now. Instances that are being made are told by the command that makes them. */
+/** Everything this host holds, as it is now, in frames without their numbers. Instances that are being made are told by the command that makes them. */
 export async function fullReport(host: Host): Promise<ReportFrame[]> {
   const seq = host.observer.next();
   const lane = new Lane(MAX_LOOKS, Infinity);

@@ -6,7 +6,7 @@ import { compactVerify, importJWK } from 'jose';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 
 import type { UpFrame } from '#shared/link/frames.ts';
-import { HANDSHAKE_MS, LIVENESS_MS } from '#shared/link/limits.ts';
+import { HANDSHAKE_MS, LIVENESS_MS, REPEAT_MIN_MS } from '#shared/link/limits.ts';
 import { fingerprintOf, selfSigned } from '../../infra/embedded/certificate.ts';
 import { openDatabase } from '../database.ts';
 import { loadOrMakeKey, type HostKey } from '../identity/key.ts';
@@ -15,7 +15,7 @@ import { Connection, type LinkListener } from './connection.ts';
 import { dialler } from './dial.ts';
 import { mockGateway, type Guest, type MockGateway, type Mood } from './mock-gateway.ts';
 import { REFUSED_RETRY_MS, RETIRE_MS } from './plan.ts';
-import { Pump, RESEND_MS } from './pump.ts';
+import { Pump } from './pump.ts';
 import { Spool } from './spool.ts';
 
 const random = {
@@ -306,7 +306,7 @@ describe('the spool on the link', () => {
     const { n } = spool.result('lost', result);
     pump.more();
     await until(() => ofKind(gateway.guests[0], 'res').length === 1);
-    await advance(RESEND_MS);
+    await advance(REPEAT_MIN_MS);
     await until(() => ofKind(gateway.guests[0], 'res').length === 2);
     gateway.guests[0]!.send({ t: 'got', n });
     gateway.guests[0]!.send({ t: 'got', n });

@@ -45,6 +45,7 @@ interface Live {
   readonly line: LinkLine;
   readonly stop: AbortController;
   readonly early: DownFrame[];
+  readonly replaces: boolean;
   socket?: Socket;
   welcome: 'none' | 'storing' | 'stored';
 }
@@ -87,6 +88,12 @@ export class Connection {
     return id === undefined ? undefined : this.#live.get(id)?.line;
   }
 
+  /** Says hello once more on the line that serves: the edge answers with new tickets for every stream. */
+  greet(): void {
+    const id = servingLine(this.#state);
+    if (id !== undefined) this.#greet(id);
+  }
+
   #wake(wake: Wake): void {
     this.#wakes.push(wake);
     if (this.#awake) return;
@@ -112,6 +119,8 @@ export class Connection {
     switch (effect.do) {
       case 'dial':
         return this.#open(effect.line, effect.replaces);
+      case 'greet':
+        return this.#greet(effect.line);
       case 'beat':
         return this.#live.get(effect.line)?.socket?.send(encodeFrame({ t: 'hb' }));
       case 'serve': {
@@ -130,9 +139,9 @@ export class Connection {
 
   #open(id: number, replaces: boolean): void {
     const line = { id, send: (frame: UpFrame) => this.#send(id, frame) };
-    const live: Live = { line, stop: new AbortController(), early: [], welcome: 'none' };
+    const live: Live = { line, stop: new AbortController(), early: [], replaces, welcome: 'none' };
     this.#live.set(id, live);
-    const greet = async (): Promise<void> => {
+    const open = async (): Promise<void> => {
       const socket = await this.#dial(
         { text: (text) => this.#text(live, text), closed: (why) => this.#lost(id, false, why) },
         live.stop.signal,
@@ -140,9 +149,17 @@ export class Connection {
       if (live.stop.signal.aborted) return socket.close();
       live.socket = socket;
       this.#wake({ why: 'opened', line: id });
-      socket.send(encodeFrame(await this.#listener.hello(replaces)));
     };
-    greet().catch((error: unknown) => this.#lost(id, isRefusal(error), messageOf(error)));
+    open().catch((error: unknown) => this.#lost(id, isRefusal(error), messageOf(error)));
+  }
+
+  #greet(id: number): void {
+    const live = this.#live.get(id);
+    if (!live) return;
+    this.#listener.hello(live.replaces).then(
+      (hello) => live.socket?.send(encodeFrame(hello)),
+      (error: unknown) => this.#lost(id, false, messageOf(error)),
+    );
   }
 
   #send(id: number, frame: UpFrame): void {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { HANDSHAKE_MS, LIVENESS_MS } from '#shared/link/limits.ts';
+import { HANDSHAKE_MS, LIVENESS_MS, REPEAT_MIN_MS } from '#shared/link/limits.ts';
 import { backoffMs } from './backoff.ts';
 import {
   decide,
@@ -70,8 +70,17 @@ describe('the plan of the link', () => {
   ])('hangs up when %s takes too long, and dials again', (_what, before) => {
     const { wake, pass } = link();
     before(wake);
-    expect(pass(HANDSHAKE_MS)).toEqual([{ do: 'close', line: 1, because: expect.stringContaining('longer than') }]);
+    const hungUp = { do: 'close', line: 1, because: expect.stringContaining('longer than') };
+    expect(pass(HANDSHAKE_MS).at(-1)).toEqual(hungUp);
     expect(pass(30_000)[0]).toEqual({ do: 'dial', line: 2, replaces: false });
+  });
+
+  it('says hello again until it is welcome', () => {
+    const { wake, pass, welcome } = link();
+    expect(wake({ why: 'opened', line: 1 })).toEqual([{ do: 'greet', line: 1 }]);
+    expect(pass(REPEAT_MIN_MS)).toEqual([{ do: 'greet', line: 1 }]);
+    welcome(1);
+    expect(pass(HANDSHAKE_MS)).toEqual([]);
   });
 
   it('beats when nothing was sent for long, and hangs up when that has no answer', () => {
@@ -81,7 +90,7 @@ describe('the plan of the link', () => {
     expect(pass(1)).toEqual([{ do: 'beat', line: 1 }]);
     wake({ why: 'heard', line: 1 });
     expect(pass(HEARTBEAT - 1)).toEqual([]);
-    expect(pass(1 + LIVENESS_MS).map((effect) => effect.do)).toEqual(['beat', 'close']);
+    expect(pass(1 + LIVENESS_MS).map((effect) => effect.do)).toEqual(['beat', 'beat', 'beat', 'beat', 'close']);
   });
 
   it('asks for a sign of life when what was sent has no echo', () => {

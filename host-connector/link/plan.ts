@@ -1,4 +1,5 @@
 import { HANDSHAKE_MS, LIVENESS_MS } from '#shared/link/limits.ts';
+import { repeatMs } from '#shared/link/repeat.ts';
 import { backoffMs } from './backoff.ts';
 
 /**
@@ -16,8 +17,16 @@ export const GIVE_UP_MS = 15 * 60_000;
 export const DRAIN_SPREAD_MS = 10_000;
 
 export type Line =
-  /** Nonce, TCP, TLS and the upgrade; then `hello` until `welcome`. Each has a deadline. */
-  | { readonly id: number; readonly is: 'dialling' | 'greeting'; readonly deadline: number }
+  /** Nonce, TCP, TLS and the upgrade. */
+  | { readonly id: number; readonly is: 'dialling'; readonly deadline: number }
+  /** `hello`, again and again, until `welcome`. */
+  | {
+      readonly id: number;
+      readonly is: 'greeting';
+      readonly deadline: number;
+      readonly greetings: number;
+      readonly greetAt: number;
+    }
   | {
       readonly id: number;
       readonly is: 'serving';
@@ -26,8 +35,8 @@ export type Line =
       readonly sentAt: number;
       /** Since when something was sent and nothing at all came back. */
       readonly unansweredSince: number | undefined;
-      /** When the heartbeat went out that has no answer yet. */
-      readonly beatAt: number | undefined;
+      /** The heartbeats that have no answer yet: when the first went out, how many there were, and when the next is due. */
+      readonly beating: { readonly since: number; readonly beats: number; readonly againAt: number } | undefined;
     }
   | { readonly id: number; readonly is: 'retiring'; readonly closeAt: number };
 type Serving = Extract<Line, { is: 'serving' }>;
@@ -58,7 +67,7 @@ type LineWake =
 
 export type Effect =
   | { readonly do: 'dial'; readonly line: number; readonly replaces: boolean }
-  | { readonly do: 'serve' | 'beat'; readonly line: number }
+  | { readonly do: 'greet' | 'serve' | 'beat'; readonly line: number }
   | { readonly do: 'close'; readonly line: number; readonly because: string }
   | { readonly do: 'give-up' };
 
@@ -91,6 +100,7 @@ export function nextWake(state: LinkState): number {
   if (state.stopped) return Infinity;
   const times = state.lines.map((line) => {
     if (line.is === 'serving') return Math.min(beatDue(line), deadAt(line), rotateDue(state, line));
+    if (line.is === 'greeting') return Math.min(line.greetAt, line.deadline);
     return line.is === 'retiring' ? line.closeAt : line.deadline;
   });
   const idle = isDialling(state) || servingLine(state) !== undefined ? Infinity : state.dialAt;
@@ -120,9 +130,12 @@ function after(
   random: number,
 ): LinkState {
   if (wake.why === 'closed') return lose(state, line, wake.refused, now, random);
-  if (wake.why === 'opened') return replace(state, { id: line.id, is: 'greeting', deadline: now + HANDSHAKE_MS });
+  if (wake.why === 'opened') {
+    const greeting = { is: 'greeting', deadline: now + HANDSHAKE_MS, greetings: 0, greetAt: now } as const;
+    return replace(state, { id: line.id, ...greeting });
+  }
   if (line.is !== 'serving') return state;
-  if (wake.why === 'heard') return replace(state, { ...line, unansweredSince: undefined, beatAt: undefined });
+  if (wake.why === 'heard') return replace(state, { ...line, unansweredSince: undefined, beating: undefined });
   if (wake.why === 'drain') return replace(state, { ...line, rotateAt: now + random * DRAIN_SPREAD_MS });
   return replace(state, { ...line, sentAt: now, unansweredSince: line.unansweredSince ?? now });
 }
@@ -136,7 +149,7 @@ function welcomed(state: LinkState, wake: Extract<Wake, { why: 'welcomed' }>, no
     rotateAt: now + rotateMs,
     sentAt: now,
     unansweredSince: undefined,
-    beatAt: undefined,
+    beating: undefined,
   };
   const lines = state.lines.map((line): Line => {
     if (line.id === id) return serving;
@@ -168,11 +181,18 @@ function keep(before: LinkState, now: number, random: number): Step {
     if (line.is === 'serving') {
       if (deadAt(line) <= now) hangUp(line, `no answer for ${LIVENESS_MS / 1000} s`);
       else if (beatDue(line) <= now) {
+        const { since, beats } = line.beating ?? { since: now, beats: 0 };
         effects.push({ do: 'beat', line: line.id });
-        state = replace(state, { ...line, sentAt: now, beatAt: now });
+        const beating = { since, beats: beats + 1, againAt: now + repeatMs(beats + 1) };
+        state = replace(state, { ...line, sentAt: now, beating });
       }
     } else if (line.is === 'retiring') {
       if (line.closeAt <= now) hangUp(line, 'replaced by a newer connection');
+    } else if (line.is === 'greeting' && line.deadline > now) {
+      if (line.greetAt > now) continue;
+      effects.push({ do: 'greet', line: line.id });
+      const greetings = line.greetings + 1;
+      state = replace(state, { ...line, greetings, greetAt: now + repeatMs(greetings) });
     } else if (line.deadline <= now) hangUp(line, `${line.is} took longer than ${HANDSHAKE_MS / 1000} s`);
   }
   if (state.lostAt === undefined || now - state.lostAt < GIVE_UP_MS) return { state, effects };
@@ -198,12 +218,12 @@ function rotateDue(state: LinkState, line: Serving): number {
 
 /** A heartbeat is due when nothing was sent for long, and as a question when what was sent has no echo at all. */
 function beatDue(line: Serving): number {
-  if (line.beatAt !== undefined) return Infinity;
+  if (line.beating !== undefined) return line.beating.againAt;
   return Math.min(line.sentAt + line.heartbeatMs, (line.unansweredSince ?? Infinity) + LIVENESS_MS);
 }
 
 function deadAt(line: Serving): number {
-  return (line.beatAt ?? Infinity) + LIVENESS_MS;
+  return (line.beating?.since ?? Infinity) + LIVENESS_MS;
 }
 
 function isDialling(state: LinkState): boolean {

@@ -14,6 +14,7 @@ export const SPOOL_PAGE = 64;
 export type Result = Extract<UpFrame, { t: 'res' }>;
 export type StateEvent = Extract<UpFrame, { t: 'event' }>;
 export type Spooled = Result | StateEvent;
+export type Report = Extract<UpFrame, { t: 'report' }>;
 
 /** What the edge must learn: on disk from the moment it is known until the edge has `got` it. */
 export class Spool {
@@ -39,6 +40,11 @@ export class Spool {
   /** Keeps an instance's newest state, instead of an older one. */
   event(seq: number, instance: InstanceReport): Spooled {
     return this.#keep(`event ${instance.id}`, { t: 'event', n: this.#n.next(), seq, instance });
+  }
+
+  /** The number of a frame that is told like what is kept here, and not kept. */
+  number(): number {
+    return this.#n.next();
   }
 
   /** The edge has frame `n`. A number that is not there any more (replaced, or told twice) is fine. */

@@ -17,7 +17,7 @@ afterEach(() => {
 
 /** A client and a host with a link between them; the command is a real process, only not in a container. */
 function bench(change: { start?: () => Promise<Session>; slow?: Promise<void>; graceMs?: number } = {}) {
-  const sessions = new Sessions({ ...realWorld, schedule: faster });
+  const sessions = new Sessions({ ...realWorld, schedule: faster }, () => {});
   const stop = new AbortController();
   stops.push(() => stop.abort());
   const link = { up: true };

@@ -1,6 +1,7 @@
 import { FairleadError } from '#shared/errors.ts';
 import { Channel, type ChannelWorld } from '#shared/link/channel.ts';
 import type { DownFrame, StreamWireFrame } from '#shared/link/frames.ts';
+import { Repeat } from '#shared/link/repeat.ts';
 import { LINGER_MS } from '#shared/link/stream/stream.ts';
 import type { LinkLine } from '../link/connection.ts';
 import type { Session } from '../lxc/attach.ts';
@@ -29,8 +30,12 @@ export class Sessions {
   readonly #world: ChannelWorld;
   readonly #live = new Map<string, Live>();
 
-  constructor(world: ChannelWorld) {
+  readonly #lost: Repeat;
+
+  /** `greet` says hello again: the edge then sends new tickets for all streams. */
+  constructor(world: ChannelWorld, greet: () => void) {
     this.#world = world;
+    this.#lost = new Repeat(world, () => (this.#stranded ? greet() : this.#lost.stop()));
   }
 
   /**
@@ -68,6 +73,7 @@ export class Sessions {
   /** The edge says that a stream's client is gone. */
   gone({ s }: Extract<DownFrame, { t: 'gone' }>): void {
     this.#live.get(s)?.channel.gone();
+    if (this.#stranded) this.#lost.start();
   }
 
   /** New tickets, for the connection they came on. */
@@ -78,11 +84,18 @@ export class Sessions {
       live.line = line;
       live.channel.resume(g, sender(line));
     }
+    if (!this.#stranded) this.#lost.stop();
   }
 
   /** A connection is gone, and with it the tickets that were sealed for it. */
   lineClosed(line: LinkLine): void {
     for (const live of this.#live.values()) if (live.line === line) live.channel.disconnected();
+    if (this.#stranded) this.#lost.start();
+  }
+
+  /** True while a stream has no way to its client: a `resume` was lost, or has not come yet. */
+  get #stranded(): boolean {
+    return [...this.#live.values()].some(({ channel }) => channel.stranded);
   }
 
   /** Sessions whose command runs. */

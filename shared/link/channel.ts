@@ -109,6 +109,11 @@ export class Channel {
     return this.#state.phase === 'open';
   }
 
+  /** True while frames find no way to the peer: an end that waits so says `hello` again until a `resume` brings new tickets. */
+  get stranded(): boolean {
+    return this.#path.is !== 'open' && !this.over;
+  }
+
   /** Queues a copy of the bytes; `end` ends this channel. @throws FairleadError `internal` beyond `writable(channel)` */
   write(channel: number, bytes: Uint8Array, end = false): void {
     this.#step({ kind: 'send', channel, bytes, end });

@@ -55,6 +55,8 @@ export const upFrame = z.discriminatedUnion('t', [
   beat,
   z.object({
     t: z.literal('report'),
+    /** Answered with `got`, as what is spooled. */
+    n: spool,
     instances: z.array(instanceReport).max(64),
     /** The host's persistent sequence number when the report was taken. */
     seq: spool,

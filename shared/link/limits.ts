@@ -6,6 +6,9 @@ export const PROTOCOL_VERSION = 1;
 export const HEARTBEAT_MS = 8 * 60_000;
 export const LIVENESS_MS = 30_000;
 export const HANDSHAKE_MS = 10_000;
+/** What has no answer is said again after 2 s, then 4 s … 30 s (repeat.ts): frames are lost. */
+export const REPEAT_MIN_MS = 2_000;
+export const REPEAT_MAX_MS = 30_000;
 export const BACKOFF_MIN_MS = 500;
 export const BACKOFF_MAX_MS = 30_000;
 export const ROTATE_MIN_MS = 95 * 60_000;

@@ -54,11 +54,7 @@ export async function askHost(ports: Ports, host: HostRecord, command: HostComma
 type Asked = Extract<DownFrame, { t: 'cmd' }>;
 
 /** Asks again when no answer came in time, also on the connection the host has by then. */
-async function posed(
-  ports: Ports,
-  host: string,
-  frame: Asked,
-): Promise<{ posted: boolean; reply: Question['reply'] }> {
+async function posed(ports: Ports, host: string, frame: Asked): Promise<{ posted: boolean; reply: Question['reply'] }> {
   let posts = 0;
   while (ports.clock.now() < frame.expires) {
     const posted = await pose(ports, host, frame);

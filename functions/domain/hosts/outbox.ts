@@ -1,6 +1,8 @@
 import { FairleadError, isFairleadError } from '#shared/errors.ts';
 import type { HostCommand } from '#shared/link/commands.ts';
+import type { DownFrame } from '#shared/link/frames.ts';
 import { MAX_PAYLOAD_BYTES } from '#shared/link/limits.ts';
+import { repeatMs } from '#shared/link/repeat.ts';
 
 import type { Ports } from '../../ports/ports.ts';
 import { ConditionFailed, queryAll, type Stored, type Write } from '../../ports/records.ts';
@@ -21,6 +23,10 @@ export interface OutboxEntry {
   /** The connection it was last posted to, and when: a post is not delivery. */
   readonly sentTo?: string;
   readonly sentAt?: number;
+  /** How often it was posted on that connection. */
+  readonly posts?: number;
+  /** The user took it back: the host is told to stop it, or never to begin. */
+  readonly recalled?: true;
 }
 
 /** From a command id to its outbox entry. */
@@ -28,9 +34,6 @@ export interface CommandPointer {
   readonly host: string;
   readonly sequence: string;
 }
-
-/** A command posted so long ago without an answer is posted again; the host knows repeats. */
-export const RESEND_MS = 60_000;
 
 /**
  * The writes that put a command into its host's outbox. `expiresAt` in ms.
@@ -84,7 +87,7 @@ export async function commandById(
   return entry && { host, entry };
 }
 
-/** Posts what waits for a host and was not posted on its current connection. What cannot be posted does not hold up the rest. */
+/** Posts what waits for a host and was not posted on its current connection, or long ago. What cannot be posted does not hold up the rest. */
 export async function deliver(ports: Ports, id: string): Promise<void> {
   const stored = await hostById(ports.records, id);
   if (stored === undefined || !online(stored.data)) return;
@@ -100,22 +103,37 @@ export async function deliver(ports: Ports, id: string): Promise<void> {
   }
 }
 
+/** Posts one command again if its time has come: for whoever waits for it. A post that fails comes again too. */
+export async function deliverCommand(ports: Ports, id: string): Promise<void> {
+  const found = await commandById(ports, id);
+  const host = found && (await hostById(ports.records, found.host));
+  if (found === undefined || host === undefined || !online(host.data)) return;
+  if (!due(found.entry.data, host.data, ports.clock.now())) return;
+  try {
+    await post(ports, host.data, found.entry);
+  } catch (error) {
+    if (!isFairleadError(error)) throw error;
+    ports.log.error('a command could not be posted', { command: id, error: error.message });
+  }
+}
+
+/** The host knows repeats, so what has no answer is posted again; growing intervals, since the work itself takes its time. */
 function due(entry: OutboxEntry, host: HostRecord, now: number): boolean {
   if (entry.expiresAt <= now) return false;
-  return entry.sentTo !== host.connection || (entry.sentAt ?? 0) + RESEND_MS <= now;
+  return entry.sentTo !== host.connection || (entry.sentAt ?? 0) + repeatMs(entry.posts ?? 1) <= now;
 }
 
 /** False when the connection is gone. */
 async function post(ports: Ports, host: HostRecord, entry: Stored<OutboxEntry>): Promise<boolean> {
   const connection = host.connection ?? '';
-  const { id, command, expiresAt } = entry.data;
-  const cmd = await withTicket(ports, host, command);
-  if (cmd === undefined) return true;
+  const frame = await frameOf(ports, host, entry.data);
+  if (frame === undefined) return true;
   // Noted first: what is cancelled as "not sent" must never have been posted.
-  if (!(await note(ports, host.id, entry, { ...entry.data, sentTo: connection, sentAt: ports.clock.now() })))
+  const posts = entry.data.sentTo === connection ? (entry.data.posts ?? 1) + 1 : 1;
+  if (!(await note(ports, host.id, entry, { ...entry.data, sentTo: connection, sentAt: ports.clock.now(), posts })))
     return true;
   const unsent = () => note(ports, host.id, { ...entry, rev: entry.rev + 1 }, entry.data);
-  const posted = await ports.links.post(connection, { t: 'cmd', id, cmd, expires: expiresAt }).catch(async (error) => {
+  const posted = await ports.links.post(connection, frame).catch(async (error) => {
     await unsent();
     throw error;
   });
@@ -123,6 +141,23 @@ async function post(ports: Ports, host: HostRecord, entry: Stored<OutboxEntry>):
   await unsent();
   await hostConnectionEnded(ports, host.id, connection);
   return false;
+}
+
+/** What the host is told of an entry: its command, or that it was taken back. */
+async function frameOf(
+  ports: Ports,
+  host: HostRecord,
+  { id, command, expiresAt, recalled }: OutboxEntry,
+): Promise<DownFrame | undefined> {
+  if (recalled) return { t: 'cancel', id };
+  const cmd = await withTicket(ports, host, command);
+  return cmd && { t: 'cmd', id, cmd, expires: expiresAt };
+}
+
+/** The write that takes a command back that was posted; the next delivery tells the host. */
+export function recallCommand(host: string, { data, rev }: Stored<OutboxEntry>): Write {
+  const recalled: OutboxEntry = { ...data, recalled: true, sentAt: 0, posts: 0 };
+  return { op: 'put', key: keys.outbox(host, data.sequence), data: recalled, when: { rev } };
 }
 
 /** An exec carries a ticket for the connection it is sent on; without a living stream it is not sent at all. */

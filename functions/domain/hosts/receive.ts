@@ -98,10 +98,16 @@ export async function receiveEvent(
 }
 
 /** What a host holds, after it connected. The report also shows that the host stored its newest secret. */
-export async function receiveReport(ports: Ports, host: Stored<HostRecord>, frame: Frame<'report'>): Promise<void> {
+export async function receiveReport(
+  ports: Ports,
+  host: Stored<HostRecord>,
+  connection: string,
+  frame: Frame<'report'>,
+): Promise<void> {
   await confirmSecret(ports, host.data.id, host.data.secret.generation);
   for (const instance of frame.instances) await takeReport(ports, host.data, instance, frame.seq);
   if (frame.held !== undefined) await markMissing(ports, host.data, new Set(frame.held), frame.seq);
+  await ports.links.post(connection, { t: 'got', n: frame.n });
 }
 
 /** Every newer report is written, also one that says nothing new: else an older one that comes late would win over it. */

@@ -5,7 +5,7 @@ import type { InstanceExecPost } from '#shared/lxd/exec.ts';
 import type { Operation } from '#shared/lxd/operation.ts';
 
 import type { Ports } from '../../ports/ports.ts';
-import { offlineSince, online } from '../hosts/host.ts';
+import { offlineSince, onceBack, online } from '../hosts/host.ts';
 import { newOperation, renderOperation } from '../operations/operation.ts';
 import { newSecret, sha256 } from '../secrets.ts';
 import type { Actor } from '../trust/actor.ts';
@@ -36,10 +36,11 @@ export async function execInstance(
       `Instance "${name.name}" is ${frozen ? 'frozen. Resume it first.' : 'not running. Start it first.'}`,
     );
   }
-  if (!online(host.data)) {
+  const present = await onceBack(ports, host.data);
+  if (!online(present)) {
     throw new FairleadError(
       'host_offline',
-      `Host "${host.data.name}" is ${offlineSince(host.data)}; a command can run when it is back.`,
+      `Host "${present.name}" is ${offlineSince(present)}; a command can run when it is back.`,
     );
   }
   const command = toCommand(instance.data.id, request);

@@ -1,5 +1,6 @@
 import { FairleadError } from '#shared/errors.ts';
 import type { Operation } from '#shared/lxd/operation.ts';
+import { REPEAT_MIN_MS } from '#shared/link/limits.ts';
 import { STATUS } from '#shared/lxd/status.ts';
 
 import type { Ports } from '../../ports/ports.ts';
@@ -8,7 +9,7 @@ import { decide, nothing, type Decision } from '../decide.ts';
 import { perform } from '../effects.ts';
 import { operationEvent } from '../events/lifecycle.ts';
 import { hostById, offlineSince, online, type HostRecord } from '../hosts/host.ts';
-import { commandById, dequeueCommand, type OutboxEntry } from '../hosts/outbox.ts';
+import { commandById, deliverCommand, dequeueCommand, recallCommand, type OutboxEntry } from '../hosts/outbox.ts';
 import { instanceAfterAbandon } from '../instances/outcome.ts';
 import type { InstanceRecord } from '../instances/instance.ts';
 import { keys } from '../keys.ts';
@@ -66,10 +67,15 @@ export async function waitForOperation(
   timeoutMs: number,
 ): Promise<Operation> {
   const until = ports.clock.now() + Math.min(timeoutMs, MAX_WAIT_MS);
+  let pushAt = ports.clock.now();
   let wait = POLL_FIRST_MS;
   for (;;) {
     const { data } = await load(ports, project, id);
     if (ended(data) || ports.clock.now() >= until) return getOperation(ports, project, id);
+    if (data.command !== undefined && ports.clock.now() >= pushAt) {
+      await deliverCommand(ports, data.command);
+      pushAt = ports.clock.now() + REPEAT_MIN_MS;
+    }
     await ports.clock.sleep(wait);
     wait = Math.min(wait * 1.5, POLL_MAX_MS);
   }
@@ -136,9 +142,9 @@ async function abandon(ports: Ports, project: string, id: string, how: Abandonme
     (state) => planAbandon(state, how, ports.clock.now()),
   );
   await perform(ports, effects);
-  if (value.recall !== undefined) {
-    await ports.links.post(value.recall.connection, { t: 'cancel', id: value.recall.command });
-  }
+  const { recall } = value;
+  if (recall?.until === 'answered') await deliverCommand(ports, recall.command);
+  if (recall?.until === 'posted') await ports.links.post(recall.connection, { t: 'cancel', id: recall.command });
 }
 
 /** Fails an operation whose host was removed. */
@@ -166,7 +172,11 @@ async function loadForAbandon(ports: Ports, project: string, id: string): Promis
   };
 }
 
-type Recall = { readonly connection: string; readonly command: string } | undefined;
+/** The host is told to stop: until it answered, or once when nobody waits for its answer any more. */
+type Recall =
+  | { readonly until: 'answered'; readonly command: string }
+  | { readonly until: 'posted'; readonly command: string; readonly connection: string }
+  | undefined;
 
 /**
  * Pure: what abandoning an operation changes. A command that may have reached its host cannot be taken back for sure: a user's cancel calls
@@ -179,10 +189,12 @@ export function planAbandon(state: AbandonState, how: Abandonment, now: number):
     throw new FairleadError('wrong_state', 'The operation has ended already; there is nothing to cancel.');
   }
   const sent = command?.entry.data.sentTo === undefined ? undefined : command.entry.data.id;
-  const recall =
-    sent === undefined || host?.connection === undefined ? undefined : { connection: host.connection, command: sent };
-  if (sent !== undefined && how.refuseEnded) {
-    if (recall !== undefined) return nothing({ recall });
+  const connection = host?.connection;
+  if (command !== undefined && sent !== undefined && how.refuseEnded) {
+    if (connection !== undefined) {
+      const value = { recall: { until: 'answered', command: sent } } as const;
+      return { writes: [recallCommand(command.host, command.entry)], effects: [], value };
+    }
     throw new FairleadError(
       'wrong_state',
       `Host ${host?.name ?? ''} may have the command already and is offline; the outcome will be known when it is back.`,
@@ -191,6 +203,8 @@ export function planAbandon(state: AbandonState, how: Abandonment, now: number):
   const hint =
     sent === undefined ? 'Nothing was changed; try again.' : 'The host may have done it: look before you repeat it.';
   const error = how.refuseEnded ? how.error : `${how.error} ${hint}`;
+  const recall: Recall =
+    sent === undefined || connection === undefined ? undefined : { until: 'posted', command: sent, connection };
   const end = endOperation(operation.data, operation.rev, now, { status: how.status, error });
   return {
     writes: [

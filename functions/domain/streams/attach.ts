@@ -3,10 +3,10 @@ import type { HostCommand } from '#shared/link/commands.ts';
 
 import type { Ports } from '../../ports/ports.ts';
 import type { Stored, Write } from '../../ports/records.ts';
-import { decide, nothing } from '../decide.ts';
+import { decide } from '../decide.ts';
 import { perform } from '../effects.ts';
-import { hostById, offlineSince, online, type HostRecord } from '../hosts/host.ts';
-import { enqueueCommand } from '../hosts/outbox.ts';
+import { hostById, offlineSince, onceBack, online, type HostRecord } from '../hosts/host.ts';
+import { deliverCommand, enqueueCommand } from '../hosts/outbox.ts';
 import { keys } from '../keys.ts';
 import { ended, type OperationRecord } from '../operations/operation.ts';
 import { matches } from '../secrets.ts';
@@ -39,8 +39,14 @@ export async function attach(ports: Ports, project: string, client: Client, requ
     ports,
     () => load(ports, project, request.op, client),
     ({ operation, host, attached }) => {
-      // Frames come twice: the same end is told the same again.
-      if (attached !== undefined) return nothing({ record: attached, hostConnection: host.connection ?? '' });
+      // Frames come twice, and are said again: the same end is told the same again, on whatever connection it has by now.
+      if (attached !== undefined) {
+        const record: StreamRecord = { ...attached.data, client: client.connection };
+        const value = { record, hostConnection: host.connection ?? '', command: operation.data.command };
+        const key = keys.stream(record.id);
+        const moved = { op: 'put', key, data: record, when: { rev: attached.rev } } as const;
+        return { writes: attached.data.client === record.client ? [] : [moved], effects: [], value };
+      }
       if (!online(host)) {
         throw new FairleadError(
           'host_offline',
@@ -67,11 +73,12 @@ export async function attach(ports: Ports, project: string, client: Client, requ
           ...enqueueCommand(outgoing, project, now, now + EXEC_DEADLINE_MS),
         ],
         effects: [{ do: 'deliver', host: host.id } as const],
-        value: { record, hostConnection: host.connection ?? '' },
+        value: { record, hostConnection: host.connection ?? '', command: undefined },
       };
     },
   );
   await perform(ports, effects);
+  if (value.command !== undefined) await deliverCommand(ports, value.command);
   const g = ticketForClient(ports, value.record, value.hostConnection);
   await ports.links.post(client.connection, { t: 'attached', id: request.id, s: value.record.id, g });
 }
@@ -81,9 +88,12 @@ async function load(ports: Ports, project: string, id: string, client: Client) {
   const { host: hostId, stream, secrets, deadline = 0 } = operation?.data ?? {};
   const host = hostId === undefined ? undefined : await hostById(ports.records, hostId);
   if (operation !== undefined && host !== undefined && !ended(operation.data) && deadline > ports.clock.now()) {
-    if (secrets !== undefined) return { operation, host: host.data };
+    const present = await onceBack(ports, host.data);
+    if (secrets !== undefined) return { operation, host: present };
     const attached = stream === undefined ? undefined : await ports.records.get<StreamRecord>(keys.stream(stream));
-    if (attached?.data.client === client.connection) return { operation, host: host.data, attached: attached.data };
+    if (attached?.data.boot === client.boot && attached.data.user === client.user) {
+      return { operation, host: present, attached };
+    }
   }
   throw new FairleadError(
     'not_found',
