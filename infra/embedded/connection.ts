@@ -67,7 +67,9 @@ export function openConnection({
         throw new FairleadError('unavailable', 'the other end of the websocket reads too slowly; send again later');
       }
       lastActive = clock.now();
-      const written = new Promise<void>((resolve) => chaos(() => write(socket, bytes, rules.maxFrameBytes, resolve)));
+      const written = new Promise<void>((resolve) =>
+        chaos.message(() => write(socket, bytes, rules.maxFrameBytes, resolve)),
+      );
       if (socket.bufferedAmount > SLOW_BYTES) await waitAtMost(written, SLOW_WAIT_MS);
       return 'sent';
     },
@@ -103,7 +105,7 @@ export function openConnection({
     if (socket.readyState !== socket.OPEN) return;
     lastActive = clock.now();
     if (isBinary && rules.textOnly) connection.close(CLOSE.text, 'text only');
-    else chaos(() => work(data.toString()));
+    else chaos.message(() => work(data.toString()));
   });
   // `ws` has closed the connection with the right code already.
   socket.on('error', () => undefined);

@@ -9,7 +9,7 @@ import type { Links } from '../../functions/ports/links.ts';
 import type { Log, Random } from '../../functions/ports/ports.ts';
 import { waitAtMost } from './bounded-wait.ts';
 import type { Certificate } from './certificate.ts';
-import { createChaos, type ChaosOptions } from './chaos.ts';
+import { createChaos, noChaos, type ChaosOptions } from './chaos.ts';
 import type { TimerClock } from './clock.ts';
 import { httpDoor } from './http-door.ts';
 import { createInvocations } from './invocations.ts';
@@ -33,7 +33,7 @@ export interface GatewayOptions {
   readonly random: Random;
   readonly log: Log;
   readonly rules?: Partial<GatewayRules> | undefined;
-  /** For tests: disturbs messages of websockets, both ways. */
+  /** For tests: what the cloud may do to messages and invocations, and rarely does. */
   readonly chaos?: ChaosOptions | undefined;
 }
 
@@ -61,9 +61,9 @@ export interface Gateway {
 export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const { clock, random, log, tls } = options;
   const rules = { ...DEFAULT_RULES, ...options.rules };
-  const invocations = createInvocations(rules.maxConcurrency, rules.integrationTimeoutMs, clock);
-  const bucket = tokenBucket(rules.requestsPerSecond, rules.requestBurst, clock);
-  const chaos = options.chaos && createChaos(options.chaos, clock);
+  const chaos = options.chaos === undefined ? noChaos : createChaos(options.chaos, clock);
+  const invocations = chaos.cold(createInvocations(rules.maxConcurrency, rules.integrationTimeoutMs, clock));
+  const bucket = chaos.throttled(tokenBucket(rules.requestsPerSecond, rules.requestBurst, clock));
   const http = httpDoor({ rules, random, log, bucket, invocations });
   const websockets = websocketDoor({ rules, clock, random, log, bucket, invocations, chaos });
   let served: Served | undefined;

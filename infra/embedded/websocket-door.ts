@@ -10,7 +10,7 @@ import type { Authorization, AuthorizedEvent, ConnectEvent } from '../../functio
 import type { Functions } from '../../functions/functions.ts';
 import type { Links } from '../../functions/ports/links.ts';
 import type { Log, Random } from '../../functions/ports/ports.ts';
-import { noChaos, type Chaos } from './chaos.ts';
+import type { Chaos } from './chaos.ts';
 import type { TimerClock } from './clock.ts';
 import { CLOSE, openConnection, type Connection } from './connection.ts';
 import { frameMeter } from './frame-meter.ts';
@@ -38,7 +38,7 @@ export interface WebsocketDoorOptions {
   readonly log: Log;
   readonly bucket: TokenBucket;
   readonly invocations: Invocations;
-  readonly chaos?: Chaos | undefined;
+  readonly chaos: Chaos;
 }
 
 export interface WebsocketDoor {
@@ -50,7 +50,7 @@ export interface WebsocketDoor {
 
 /** Websockets as API Gateway treats them: decided at the handshake, every message an invocation of its own, in no order. */
 export function websocketDoor(options: WebsocketDoorOptions): WebsocketDoor {
-  const { rules, clock, random, log, bucket, invocations, chaos = noChaos } = options;
+  const { rules, clock, random, log, bucket, invocations, chaos } = options;
   const connects = tokenBucket(rules.connectsPerSecond, rules.connectsPerSecond, clock);
   const connections = new Map<string, Connection>();
   /** Connections whose `connect` is under way: without gating posts to them are taken and lost, as nobody is there yet. */
@@ -131,7 +131,7 @@ export function websocketDoor(options: WebsocketDoorOptions): WebsocketDoor {
   };
 
   const leave = (functions: Functions, requestContext: AuthorizedEvent['requestContext']) => {
-    chaos(() => {
+    chaos.disconnect(() => {
       invocations
         .invoke(() => functions.disconnect({ requestContext }))
         .catch((error: unknown) => {

@@ -10,10 +10,12 @@ import { fileURLToPath } from 'node:url';
 
 import { FairleadError } from '#shared/errors.ts';
 import { Lab } from './lab.ts';
+import { MODE, PATIENCE, SEED } from './mode.ts';
 import { must, run, type RunOptions, type RunResult } from './run.ts';
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 const FAIRLEAD = join(PROJECT, 'cli/fairlead.mjs');
+const CONTROL = join(PROJECT, 'test/lab/control.ts');
 const BUILD = join(PROJECT, 'host-connector/build.ts');
 const CONNECTOR_FOLDER = '/opt/fairlead';
 const CONNECTOR = ['/usr/local/bin/node', `${CONNECTOR_FOLDER}/fairlead-connector.mjs`];
@@ -123,6 +125,17 @@ export class Fleet {
       ...(text !== undefined && { 'content-length': String(Buffer.byteLength(text)) }),
       ...options.headers,
     };
+    const answer = await this.#exchange(path, method, headers, text);
+    // What was throttled did nothing.
+    return answer.status === 429 ? this.api(method, path, body, options) : answer;
+  }
+
+  async #exchange(
+    path: string,
+    method: string,
+    headers: Record<string, string>,
+    text: string | undefined,
+  ): Promise<ApiAnswer> {
     const call = request(`${this.url}${path}`, { method, headers, rejectUnauthorized: false, agent: false });
     call.end(text);
     const [response] = (await once(call, 'response')) as [IncomingMessage];
@@ -153,9 +166,13 @@ export class Fleet {
 
   /** Starts the control plane; resolves when it is ready. */
   async startControl(): Promise<void> {
-    const [program = '', ...args] = this.command(['up', '--listen', this.#listen]);
+    const [program = '', ...args] = this.#controlCommand();
     // A process group of its own: Ctrl-C at a demo is for the demo, which ends this when the hosts are gone.
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
+    const child = spawn(program, args, {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      detached: true,
+      env: { ...process.env, FAIRLEAD_SEED: String(SEED) },
+    });
     this.#control = child;
     let said = '';
     child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
@@ -163,6 +180,11 @@ export class Fleet {
       if (child.exitCode === null) return said.includes('ready');
       throw new FairleadError('unavailable', 'The control plane did not start; it said why above.');
     });
+  }
+
+  #controlCommand(): string[] {
+    if (MODE === 'plain') return this.command(['up', '--listen', this.#listen]);
+    return [process.execPath, CONTROL, '--data', this.dataDir, '--listen', this.#listen];
   }
 
   /** Ends the control plane, gently or not. */
@@ -243,10 +265,10 @@ async function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Pro
 
 /** Waits for a condition. @throws FairleadError `timed_out` naming what was waited for. */
 export async function until(what: string, condition: () => Promise<boolean>, withinMs = READY_MS): Promise<void> {
-  const deadline = performance.now() + withinMs;
+  const deadline = performance.now() + withinMs * PATIENCE;
   while (!(await condition())) {
     if (performance.now() > deadline)
-      throw new FairleadError('timed_out', `Waited ${withinMs / 1000} s in vain for ${what}.`);
+      throw new FairleadError('timed_out', `Waited ${(withinMs * PATIENCE) / 1000} s in vain for ${what}.`);
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }
