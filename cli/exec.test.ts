@@ -28,6 +28,7 @@ async function setUp() {
     edge,
     io: new FakeIo(server.env),
     body: () => asked?.body as Record<string, unknown>,
+    end: (code: number) => (final = operation({ ...statusFields(STATUS.success), metadata: { return: code } })),
     fail: (err: string) => (final = operation({ ...statusFields(STATUS.failure), err })),
     async [Symbol.asyncDispose]() {
       edge.channel?.reset('test', '');
@@ -87,6 +88,18 @@ describe('exec', () => {
     t.edge.exit(0);
     expect(await running).toMatchObject({ code: 0, stdout: 'meanwhile' });
     expect(t.edge.sockets.length).toBe(2);
+  });
+
+  it('of which nobody waited for the end says so, when the connection is back', async () => {
+    await using t = await setUp();
+    const running = fairlead(t.io, 'exec', 'c1', 'make');
+    await expect.poll(() => t.edge.channel !== undefined).toBe(true);
+    t.end(3);
+    t.edge.send({ t: 'rst', s: 'stream', g: '', code: 'over', msg: 'the command has ended' });
+    expect(await running).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/ended with exit code 3, but the last/),
+    });
   });
 
   it('on a terminal is raw, tells its size, and leaves the terminal as it was', async () => {

@@ -198,8 +198,12 @@ async function betterReason(session: Session, { id }: Operation, error: unknown)
   if (isFairleadError(error, 'cancelled')) return error;
   try {
     const now = await session.api.get<Operation>(url`/1.0/operations/${id}`);
-    if (isFinal(now.status_code)) succeeded(now);
-    return error;
+    if (!isFinal(now.status_code)) return error;
+    const code = succeeded(now).metadata?.['return'];
+    return new FairleadError(
+      'unavailable',
+      `The connection was gone for too long: the command ended with exit code ${String(code)}, but the last of its output is lost.`,
+    );
   } catch (reason) {
     return isFairleadError(reason, 'host_failed') || isFairleadError(reason, 'cancelled') ? reason : error;
   }

@@ -69,6 +69,8 @@ describe('Link', () => {
     const boots = t.edge.frames.flatMap((frame) => (frame.t === 'hello' ? [frame.boot] : []));
     expect(boots).toEqual([boots[0], boots[0]]);
     expect(t.edge.frames.at(-1)).toHaveProperty('g', 'g2');
+    // The edge says which of them are over.
+    expect(t.edge.frames.findLast((frame) => frame.t === 'hello')).toMatchObject({ streams: ['stream'] });
   });
 
   it('takes the stream from a resume when a cut swallowed the answer to its attach', async () => {

@@ -140,7 +140,8 @@ export class Link {
   }
 
   #sayHello(): void {
-    this.#send({ t: 'hello', v: PROTOCOL_VERSION, boot: this.#boot });
+    const streams = this.#channel?.isOpen ? [this.#channel.id] : [];
+    this.#send({ t: 'hello', v: PROTOCOL_VERSION, boot: this.#boot, streams });
   }
 
   #sayAttach(): void {

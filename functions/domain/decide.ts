@@ -1,5 +1,6 @@
 import { FairleadError } from '#shared/errors.ts';
 import type { HostCommand } from '#shared/link/commands.ts';
+import type { DownFrame } from '#shared/link/frames.ts';
 import type { Event } from '#shared/lxd/event.ts';
 
 import type { Job } from '../ports/jobs.ts';
@@ -11,6 +12,7 @@ export type Effect =
   | { readonly do: 'deliver'; readonly host: string }
   | { readonly do: 'publish'; readonly project: string; readonly event: Event }
   | { readonly do: 'enqueue'; readonly job: Job }
+  | { readonly do: 'post'; readonly connection: string; readonly frame: DownFrame }
   | { readonly do: 'close'; readonly connection: string };
 
 /** The outcome of a plan: writes that hold together, then effects, and what the caller is told. */

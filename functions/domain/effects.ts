@@ -19,7 +19,7 @@ export async function perform(ports: Ports, effects: readonly Effect[]): Promise
   }
 }
 
-function performOne(ports: Ports, effect: Effect): Promise<void> {
+function performOne(ports: Ports, effect: Effect): Promise<unknown> {
   switch (effect.do) {
     case 'deliver':
       return deliver(ports, effect.host);
@@ -27,6 +27,8 @@ function performOne(ports: Ports, effect: Effect): Promise<void> {
       return publish(ports, effect.project, effect.event);
     case 'enqueue':
       return ports.jobs.enqueue(effect.job);
+    case 'post':
+      return ports.links.post(effect.connection, effect.frame);
     case 'close':
       return ports.links.close(effect.connection);
   }

@@ -1,7 +1,7 @@
 import { messageOf } from '#shared/errors.ts';
 
 import { disconnectHost, type HostRecord } from '../domain/hosts/host.ts';
-import { deliver } from '../domain/hosts/outbox.ts';
+import { commandById, deliver, isTooLate } from '../domain/hosts/outbox.ts';
 import { ingest } from '../domain/images/ingest.ts';
 import { sweepUploads } from '../domain/images/upload.ts';
 import { keys } from '../domain/keys.ts';
@@ -31,14 +31,23 @@ export const JOB_LOST_MS = 16 * 60_000;
 async function sweep(ports: Ports): Promise<void> {
   const running = await runningOperations(ports);
   const now = ports.clock.now();
-  for (const { data } of running.filter(({ data }) => data.deadline <= now)) {
-    await attempt(ports, 'expire', () => expireOperation(ports, data.project, data.id));
+  for (const { data } of running) {
+    await attempt(ports, 'expire', async () => {
+      if (await isOverdue(ports, data, now)) await expireOperation(ports, data.project, data.id);
+    });
   }
   const hosts = new Set(running.flatMap(({ data }) => (data.command === undefined ? [] : (data.host ?? []))));
   for (const host of hosts) await attempt(ports, 'deliver', () => deliver(ports, host));
   const lost = running.filter(({ data }) => data.deadline > now && data.updatedAt + JOB_LOST_MS <= now);
   for (const operation of lost) await attempt(ports, 'enqueue', () => enqueueAgain(ports, operation));
   await attempt(ports, 'uploads', () => sweepUploads(ports));
+}
+
+/** Past its deadline, or its command can never reach its host any more. */
+async function isOverdue(ports: Ports, { deadline, command }: OperationRecord, now: number): Promise<boolean> {
+  if (deadline <= now) return true;
+  const found = command === undefined ? undefined : await commandById(ports, command);
+  return found !== undefined && isTooLate(found.entry.data, now);
 }
 
 async function runningOperations(ports: Ports): Promise<Stored<OperationRecord>[]> {

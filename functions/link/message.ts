@@ -88,7 +88,8 @@ async function fromClient(ports: Ports, context: ConnectionContext, connection: 
       heartbeatMs: HEARTBEAT_MS,
       rotateMs: ROTATE_MIN_MS,
     });
-    await reticketClient(ports, frame.boot, context.id, connection, (host) => connectionOfHost(ports, host));
+    const open = frame.streams ?? [];
+    await reticketClient(ports, frame.boot, context.id, connection, open, (host) => connectionOfHost(ports, host));
   }
   if (frame.t === 'attach') {
     await attach(ports, context.project, { connection, boot: frame.boot, user: context.id }, frame);

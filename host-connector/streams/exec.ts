@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
 
-import { messageOf, type FairleadError } from '#shared/errors.ts';
+import { FairleadError, messageOf } from '#shared/errors.ts';
 import type { Channel, ChannelListener, ChannelWorld } from '#shared/link/channel.ts';
 import { decodeClientControl, encodeControl, ERRORS, OUTPUT, TO_HOST } from '#shared/link/session.ts';
 import type { Session } from '../lxc/attach.ts';
@@ -22,6 +22,8 @@ export class Exec {
   #failed!: (error: unknown) => void;
   #closed!: () => void;
   #isClosed = false;
+  /** Why the command was hung up. */
+  #hungUp: string | undefined;
   #roomFree: (() => void)[] = [];
   readonly #early: Uint8Array[] = [];
   /** Input is written piece by piece, in order. */
@@ -47,14 +49,18 @@ export class Exec {
     data: (channel, bytes, end) => (this.#inputs = this.#inputs.then(() => this.#input(channel, bytes, end))),
     control: (bytes) => this.#control(bytes),
     writable: () => this.#wakeWriters(),
-    closed: () => {
+    closed: (_code, msg) => {
       this.#isClosed = true;
+      if (this.#live) this.#hungUp = msg;
       this.#wakeWriters();
       this.#closed();
     },
   };
 
-  /** Starts the command and carries its output until both have ended. @returns its exit code */
+  /**
+   * Starts the command and carries its output until both have ended. @returns its exit code
+   * @throws FairleadError `host_failed` when it was hung up before its end, because the client had gone
+   */
   async run(channel: Channel, start: () => Promise<Session>): Promise<number> {
     const session = await this.#start(channel, start);
     void this.closed.then(() => this.#hangUp(session));
@@ -64,6 +70,7 @@ export class Exec {
     ]);
     const code = await session.exited;
     this.#live = undefined;
+    if (this.#hungUp !== undefined) throw new FairleadError('host_failed', `The command was hung up: ${this.#hungUp}.`);
     if (channel.isOpen) {
       channel.control(encodeControl({ exit: code }));
       channel.finish();

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
+import { FairleadError } from '#shared/errors.ts';
 import { Channel, type ChannelListener } from '#shared/link/channel.ts';
 import { decodeUp, encodeFrame, type StreamWireFrame, type UpFrame } from '#shared/link/frames.ts';
 import { decodeHostControl, encodeControl, OUTPUT, TO_HOST } from '#shared/link/session.ts';
@@ -196,8 +197,17 @@ describe('a session', () => {
     await new Promise((resolve) => setTimeout(resolve, 50));
     session.link.up = false;
     session.sessions.lineClosed(session.first);
-    expect(await code).toBe(137);
+    await expect(code).rejects.toThrow('The command was hung up: the connection was gone for 30 s.');
     expect(signalled).toBe(1);
+  });
+
+  it('that is cancelled ends as cancelled', async () => {
+    const session = bench();
+    const code = session.run('sleep 30');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    session.stop.abort(new FairleadError('cancelled', 'The operation was cancelled.'));
+    await expect(code).rejects.toThrow(expect.objectContaining({ code: 'cancelled' }));
+    await vi.waitFor(() => expect(session.closed).toBe('cancelled'));
   });
 
   it('tells the client why a command could not be started', async () => {

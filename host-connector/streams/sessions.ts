@@ -1,4 +1,4 @@
-import { FairleadError } from '#shared/errors.ts';
+import { FairleadError, messageOf } from '#shared/errors.ts';
 import { Channel, type ChannelWorld } from '#shared/link/channel.ts';
 import type { DownFrame, StreamWireFrame } from '#shared/link/frames.ts';
 import { Repeat } from '#shared/link/repeat.ts';
@@ -49,12 +49,14 @@ export class Sessions {
     const channel = new Channel({ id, ticket, send: sender(line), world: this.#world, listener: exec.listener });
     const live: Live = { channel, line, heardAt: this.#world.now() };
     this.#live.set(id, live);
-    const hangUp = (): void => channel.reset('cancelled', 'the session was ended from outside');
+    const hangUp = (): void => channel.reset('cancelled', messageOf(signal.reason));
     signal.addEventListener('abort', hangUp, { once: true });
     try {
       const code = await exec.run(channel, start);
       await this.#farewell(live, exec.closed);
       return code;
+    } catch (error) {
+      throw signal.aborted ? signal.reason : error;
     } finally {
       signal.removeEventListener('abort', hangUp);
       // A little longer in the map: the client's last frames want their acknowledgement repeated.
@@ -62,7 +64,7 @@ export class Sessions {
     }
   }
 
-  /** Takes a stream's frame. One of a stream that is not here is told so once, by a reset. */
+  /** Takes a stream's frame. One of a stream that is not here goes nowhere: its sender learns from the edge, or from the silence. */
   frame(frame: StreamWireFrame): void {
     const live = this.#live.get(frame.s);
     if (!live) return;

@@ -161,6 +161,18 @@ describe('a channel', () => {
     expect(log).toEqual(['near closed stalled', 'far closed stalled']);
   });
 
+  it('ends with "gone" although new tickets come, when they lead nowhere', () => {
+    const { near, toFar, advance, cut, log } = bench();
+    cut.near = true;
+    for (let second = 0; second < 40 && near.isOpen; second += 2) {
+      near.gone();
+      advance(1_900);
+      near.resume(`n${second}`, toFar);
+      advance(100);
+    }
+    expect(log[0]).toBe('near closed gone');
+  });
+
   it('forgets a "gone" that was old news', () => {
     const { far, advance, log } = bench();
     far.gone();

@@ -111,7 +111,7 @@ export class Channel {
 
   /** True while frames find no way to the peer: an end that waits so says `hello` again until a `resume` brings new tickets. */
   get stranded(): boolean {
-    return this.#path.is !== 'open' && !this.over;
+    return (this.#path.is === 'cut' || this.#path.is === 'peerless') && !this.over;
   }
 
   /** Queues a copy of the bytes; `end` ends this channel. @throws FairleadError `internal` beyond `writable(channel)` */
@@ -143,8 +143,10 @@ export class Channel {
 
   /** The edge says that the peer's connection is gone: pause, and try again, until the grace is over. */
   gone(): void {
-    if (this.#path.is === 'cut' || !this.#lose('peerless')) return;
-    this.#later(GONE_PROBE_MS, () => this.#probe());
+    if (this.#path.is === 'cut') return;
+    const lost = this.#lose('peerless');
+    if (lost && this.#world.now() - lost.since >= this.#graceMs) this.#giveUp();
+    else if (lost) this.#later(GONE_PROBE_MS, () => this.#probe());
   }
 
   /** The connection the ticket belongs to is lost: pause until `resume`, for the grace at most. */
@@ -153,12 +155,15 @@ export class Channel {
     if (lost) this.#later(lost.since + this.#graceMs - this.#world.now(), () => this.#giveUp());
   }
 
-  /** A new ticket, and the connection it belongs to: go on from the last acknowledgements. */
+  /**
+   * A new ticket, and the connection it belongs to: go on from the last acknowledgements. The edge cannot know that the peer is still there,
+   * so the grace goes on until the peer is heard, or nobody says that it is gone.
+   */
   resume(ticket: string, send: SendFrame): void {
     this.#ticket = ticket;
     this.#send = send;
-    this.#reopened();
-    this.#step({ kind: 'path' });
+    if (this.#path.is === 'open') this.#step({ kind: 'path' });
+    else this.#tryPath(this.#path.since);
   }
 
   /** While nobody speaks, ends show each other that they are there; one that does not for long is gone, whatever the path looks like. */
@@ -184,7 +189,11 @@ export class Channel {
   #probe(): void {
     if (this.#path.is === 'open') return;
     if (this.#world.now() - this.#path.since >= this.#graceMs) return this.#giveUp();
-    this.#path = { is: 'probing', since: this.#path.since };
+    this.#tryPath(this.#path.since);
+  }
+
+  #tryPath(since: number): void {
+    this.#path = { is: 'probing', since };
     this.#later(GONE_PROBE_MS, () => this.#reopened());
     this.#step({ kind: 'path' });
   }

@@ -51,6 +51,8 @@ export const upFrame = z.discriminatedUnion('t', [
     generation: z.int().nonnegative().optional(),
     /** This connection takes over from one that is still open (rotation). */
     replaces: z.boolean().optional(),
+    /** A client's open streams: one that is over by now is answered with `rst`. */
+    streams: z.array(id).max(32).optional(),
   }),
   beat,
   z.object({

@@ -117,9 +117,17 @@ export async function deliverCommand(ports: Ports, id: string): Promise<void> {
   }
 }
 
-/** The host knows repeats, so what has no answer is posted again; growing intervals, since the work itself takes its time. */
+/** Whether a command is never to be posted: its time was over before its host was there. */
+export function isTooLate({ expiresAt, sentTo }: OutboxEntry, now: number): boolean {
+  return expiresAt <= now && sentTo === undefined;
+}
+
+/**
+ * The host knows repeats, so what has no answer is posted again; growing intervals, since the work itself takes its time. Also after its
+ * time: whether it had come before that, its host alone can say.
+ */
 function due(entry: OutboxEntry, host: HostRecord, now: number): boolean {
-  if (entry.expiresAt <= now) return false;
+  if (isTooLate(entry, now)) return false;
   return entry.sentTo !== host.connection || (entry.sentAt ?? 0) + repeatMs(entry.posts ?? 1) <= now;
 }
 

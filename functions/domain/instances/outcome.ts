@@ -9,7 +9,7 @@ import type { HostRecord } from '../hosts/host.ts';
 import { dequeueCommand, type OutboxEntry } from '../hosts/outbox.ts';
 import { keys } from '../keys.ts';
 import { ended, endOperation, type OperationRecord } from '../operations/operation.ts';
-import { forgetStream } from '../streams/attach.ts';
+import { forgetStream, tellOver } from '../streams/attach.ts';
 import type { StreamRecord } from '../streams/tickets.ts';
 import { planDelete, type Editable } from './change.ts';
 import { forgetInstance, profileUses, putInstance, withoutTask, type InstanceRecord, type Task } from './instance.ts';
@@ -51,6 +51,7 @@ export function planOutcome(state: OutcomeState, outcome: Outcome, input: TaskIn
         ? [instanceEvent(changed.action, changed.record, host.name, now, operation?.data.actor)]
         : []),
       ...(end ? [operationEvent(end.operation, host.name)] : []),
+      ...(stream ? [tellOver(stream.data)] : []),
       ...(changed?.effects ?? []),
     ],
     value: undefined,

@@ -13,7 +13,7 @@ import { commandById, deliverCommand, dequeueCommand, recallCommand, type Outbox
 import { instanceAfterAbandon } from '../instances/outcome.ts';
 import type { InstanceRecord } from '../instances/instance.ts';
 import { keys } from '../keys.ts';
-import { forgetStream } from '../streams/attach.ts';
+import { forgetStream, tellOver } from '../streams/attach.ts';
 import type { StreamRecord } from '../streams/tickets.ts';
 import { ended, endOperation, putOperation, renderOperation, type OperationRecord } from './operation.ts';
 
@@ -213,7 +213,7 @@ export function planAbandon(state: AbandonState, how: Abandonment, now: number):
       ...(instance ? instanceAfterAbandon(instance, operation.data) : []),
       ...(stream ? forgetStream(stream.data) : []),
     ],
-    effects: [operationEvent(end.operation, host?.name ?? 'none')],
+    effects: [operationEvent(end.operation, host?.name ?? 'none'), ...(stream ? [tellOver(stream.data)] : [])],
     value: { recall },
   };
 }

@@ -1,19 +1,22 @@
 import { FairleadError } from '#shared/errors.ts';
 import type { HostCommand } from '#shared/link/commands.ts';
+import { STREAM_GRACE_MS } from '#shared/link/limits.ts';
 
 import type { Ports } from '../../ports/ports.ts';
 import type { Stored, Write } from '../../ports/records.ts';
-import { decide } from '../decide.ts';
+import { decide, type Effect } from '../decide.ts';
 import { perform } from '../effects.ts';
 import { hostById, offlineSince, onceBack, online, type HostRecord } from '../hosts/host.ts';
 import { deliverCommand, enqueueCommand } from '../hosts/outbox.ts';
 import { keys } from '../keys.ts';
 import { ended, type OperationRecord } from '../operations/operation.ts';
 import { matches } from '../secrets.ts';
-import { ticketForClient, type StreamRecord } from './tickets.ts';
+import { streamIsOver, ticketForClient, type StreamRecord } from './tickets.ts';
 
 /** How long an exec may take from attach to result before its operation is given up (ms). */
 const EXEC_DEADLINE_MS = 7 * 24 * 60 * 60_000;
+/** How long its host may take to hear of it: no command begins when whoever wanted it has given up. */
+export const EXEC_START_MS = STREAM_GRACE_MS;
 
 interface Attach {
   readonly id: string;
@@ -70,7 +73,7 @@ export async function attach(ports: Ports, project: string, client: Client, requ
         writes: [
           spend(operation, command, stream, now),
           ...streamWrites(record),
-          ...enqueueCommand(outgoing, project, now, now + EXEC_DEADLINE_MS),
+          ...enqueueCommand(outgoing, project, now, now + EXEC_START_MS),
         ],
         effects: [{ do: 'deliver', host: host.id } as const],
         value: { record, hostConnection: host.connection ?? '', command: undefined },
@@ -129,6 +132,11 @@ export function forgetStream(record: StreamRecord): Write[] {
     { op: 'delete', key: keys.streamOfHost(record.host, record.id) },
     { op: 'delete', key: keys.streamOfClient(record.boot, record.id) },
   ];
+}
+
+/** Tells the client that its stream was forgotten. One that has heard all that the host said takes no notice. */
+export function tellOver({ id, client }: StreamRecord): Effect {
+  return { do: 'post', connection: client, frame: streamIsOver(id) };
 }
 
 /** What a host needs of its own record to be streamed to. */

@@ -6,6 +6,7 @@ import { PROTOCOL_VERSION } from '#shared/link/limits.ts';
 import { connectedHost, launch, type FakeHost } from '../../../test/fake-host.ts';
 import { openWorld, type World } from '../../../test/world.ts';
 import { ATTACH_MS } from '../instances/exec.ts';
+import { EXEC_START_MS } from './attach.ts';
 import { sealTicket } from './tickets.ts';
 
 type Attached = Extract<DownFrame, { t: 'attached' }>;
@@ -23,13 +24,13 @@ class Client {
     this.boot = boot;
   }
 
-  async connect(token = this.world.tokens.operator): Promise<this> {
+  async connect(token = this.world.tokens.operator, streams: string[] = []): Promise<this> {
     this.connection = this.world.links.open();
     const requestContext = { connectionId: this.connection, sourceIp: '192.0.2.9' };
     const headers = { authorization: `Bearer ${token}` };
     const { context } = await this.world.functions.authorize({ headers, queryStringParameters: {}, requestContext });
     this.context = context;
-    await this.send({ t: 'hello', v: PROTOCOL_VERSION, boot: this.boot });
+    await this.send({ t: 'hello', v: PROTOCOL_VERSION, boot: this.boot, streams });
     return this;
   }
 
@@ -75,6 +76,17 @@ async function session(world: World) {
   const command = host.pending()[0]!;
   if (command.cmd.kind !== 'exec') throw new Error('not an exec');
   return { host, client, begun, command, s: attached.s, g: { client: attached.g, host: command.cmd.ticket } };
+}
+
+/** As {@link session}, but the host is gone before it hears of the exec, and nobody has noticed. */
+async function attachedWhileCut(world: World) {
+  const host = await connectedHost(world, 'foo');
+  await launch(world, host, 'c1');
+  const client = await new Client(world).connect();
+  const begun = await exec(world);
+  await world.links.close(host.connection);
+  await client.attach(begun);
+  return { host, client, begun };
 }
 
 const data = (s: string, g: string) => ({ t: 'd', s, g, q: 0, c: 0, b: 'aGk=' }) as const;
@@ -153,6 +165,46 @@ describe('exec', () => {
       metadata: { return: 3 },
     });
     expect(await streamRecords(world)).toEqual([]);
+  });
+
+  it('tells the client that it is over, who may have nothing to say and hear nothing', async () => {
+    await using world = await openWorld();
+    const { host, client, command, s } = await session(world);
+    await host.send(host.result(command, { error: { code: 'host_failed', message: 'restarted' } }));
+    expect(client.frames().at(-1)).toMatchObject({ t: 'rst', s, code: 'over' });
+  });
+
+  it('that was over while the client was away is over when it is back', async () => {
+    await using world = await openWorld();
+    const { host, client, command, s } = await session(world);
+    await world.links.close(client.connection);
+    await host.send(host.result(command, { result: { kind: 'exited', code: 0 } }));
+    await client.connect(undefined, [s]);
+    expect(client.frames().slice(1)).toMatchObject([{ t: 'rst', s, code: 'over' }]);
+  });
+
+  it('never begins when its host comes back after the client has given up', async () => {
+    await using world = await openWorld();
+    const { host, client, begun } = await attachedWhileCut(world);
+    world.clock.advance(EXEC_START_MS);
+    await world.sweep();
+    expect((await world.api('GET', `/1.0/operations/${begun.id}`)).metadata).toMatchObject({
+      status: 'Failure',
+      err: expect.stringMatching(/^Gave up: host foo is offline since .* Nothing was changed/),
+    });
+    expect(client.frames().at(-1)).toMatchObject({ t: 'rst', code: 'over' });
+    await host.connect();
+    expect(host.pending()).toEqual([]);
+    expect(await streamRecords(world)).toEqual([]);
+  });
+
+  it('that may have reached its host in time is told to it again, with the time it had', async () => {
+    await using world = await openWorld();
+    const { host, command } = await session(world);
+    await host.disconnect();
+    world.clock.advance(EXEC_START_MS);
+    await host.connect();
+    expect(host.inbox.findLast(({ t }) => t === 'cmd')).toMatchObject({ id: command.id, expires: command.expires });
   });
 
   it('that is given up leaves no record of the stream either', async () => {

@@ -1,6 +1,7 @@
 import { createCipheriv, createDecipheriv, type KeyObject } from 'node:crypto';
 
 import { FairleadError } from '#shared/errors.ts';
+import type { StreamWireFrame } from '#shared/link/frames.ts';
 
 import type { Ports } from '../../ports/ports.ts';
 import { ConditionFailed, queryAll } from '../../ports/records.ts';
@@ -94,15 +95,23 @@ export async function reticketHost(ports: Ports, host: string, hostConnection: s
   await reticket(ports, await streamsOf(ports, pk, prefix), () => hostConnection);
 }
 
-/** A client process is on a new connection. */
+/** What the client's end of a forgotten stream is told. */
+export function streamIsOver(s: string): StreamWireFrame {
+  return { t: 'rst', s, g: '', code: 'over', msg: 'the command has ended' };
+}
+
+/** A client process is on a new connection, with the streams `open` on its side. */
 export async function reticketClient(
   ports: Ports,
   boot: string,
   user: string,
   client: string,
+  open: readonly string[],
   connectionOf: (host: string) => Promise<string | undefined>,
 ): Promise<void> {
   const streams = await streamsOf(ports, keys.streamsOfClient(boot));
+  const over = open.filter((id) => !streams.some(({ data }) => data.id === id));
+  for (const id of over) await ports.links.post(client, streamIsOver(id));
   const moved: StreamRecord[] = [];
   for (const stored of streams) {
     if (stored.data.user !== user) continue;
