@@ -60,8 +60,8 @@ export interface ApiAnswer {
 export const PUBLIC_URL = 'https://fairlead.example:8443';
 const START = Date.parse('2026-03-01T00:00:00Z');
 
-/** Opens a world; the same seed gives the same ids and secrets. */
-export async function openWorld(seed = 1): Promise<World> {
+/** Opens a world; the same seed gives the same ids and secrets. `change` puts other ports in place of its own. */
+export async function openWorld(seed = 1, change: (ports: Ports) => Ports = (ports) => ports): Promise<World> {
   const root = await mkdtemp(join(tmpdir(), 'fairlead-world-'));
   const clock = new VirtualClock();
   const random = seededRandom(seed);
@@ -80,7 +80,7 @@ export async function openWorld(seed = 1): Promise<World> {
   const deployment = { publicUrl: PUBLIC_URL, ticketKey: key(2), version: '0.1.0' };
   const log = collectingLog(logged);
   const enqueue = async (job: Job) => void jobs.push(job);
-  const ports: Ports = { records, objects, links, jobs: { enqueue }, clock, random, log, deployment };
+  const ports = change({ records, objects, links, jobs: { enqueue }, clock, random, log, deployment });
   const functions = createFunctions(ports);
   const tokens = await tokensOfRoles(ports);
   const runJobs = async () => {

@@ -19,6 +19,7 @@ import { loadTicketKey } from './ticket-key.ts';
  * TABLE          the DynamoDB table: keys `pk` and `sk`, both strings; time to live on `ttl`; no index, no stream
  * BUCKET         the private bucket. Below `upload/` lie images, below `jobs/` jobs, `keys/ticket` is the ticket key
  * PUBLIC_URL     where users and hosts reach the deployment, https, without a path
+ * LINK_URL       where websockets open, wss: a WebSocket API has a host name of its own, and no paths
  * LINK_ENDPOINT  https://API.execute-api.REGION.amazonaws.com/STAGE: where the WebSocket API takes posts
  *
  * AWS_REGION and the credentials are Lambda's own. AWS_ENDPOINT_URL leads all of it to another place (tests).
@@ -31,9 +32,7 @@ import { loadTicketKey } from './ticket-key.ts';
  *                (selection `$request.body.t`; route `hb` is a mock that answers {"t":"hb"})
  * jobs.ts        an EventBridge schedule (each minute: the sweep), and        all
  *                S3 notifications of objects created below `jobs/`
- *
- * Hosts and clients dial PUBLIC_URL/1.0/fleet/link and PUBLIC_URL/1.0/events. A WebSocket API has no paths, so the front that leads both to it
- * adds the path it saw as the parameter `path`; without one every caller with an API token is taken for a client of streams.
+ * bootstrap.ts   whoever deployed it, by "aws lambda invoke"                 TABLE, PUBLIC_URL
  *
  * Rights: on the table GetItem, Query, PutItem, DeleteItem and ConditionCheckItem; on the bucket GetObject, PutObject and DeleteObject below
  * `upload/` and `jobs/`, ListBucket (without it S3 answers 403 for what is not there), GetObject and PutObject of `keys/ticket`;
@@ -55,6 +54,13 @@ type AuthorizerPorts = Pick<Ports, 'records' | 'links' | 'clock' | 'log'>;
 /** The ports of the authorizer. */
 export function authorizerPorts(env: NodeJS.ProcessEnv): AuthorizerPorts {
   return { records: records(env), links: links(env), clock, log: consoleLog() };
+}
+
+/** What the first login needs, and where the deployment is. */
+export function bootstrapPorts(
+  env: NodeJS.ProcessEnv,
+): Pick<Ports, 'records' | 'clock' | 'random'> & { readonly publicUrl: string } {
+  return { records: records(env), clock, random, publicUrl: publicUrl(env) };
 }
 
 /**
@@ -96,7 +102,7 @@ export async function openPorts(env: NodeJS.ProcessEnv): Promise<Ports> {
     clock,
     random,
     log: consoleLog(),
-    deployment: { publicUrl: required(env, 'PUBLIC_URL').replace(/\/+$/, ''), ticketKey, version: manifest.version },
+    deployment: { publicUrl: publicUrl(env), linkUrl: required(env, 'LINK_URL'), ticketKey, version: manifest.version },
   };
 }
 
@@ -110,6 +116,10 @@ function links(env: NodeJS.ProcessEnv): Ports['links'] {
   const endpoint = required(env, 'LINK_ENDPOINT');
   const client = new ApiGatewayManagementApiClient({ endpoint, maxAttempts: 1, requestHandler: handler(REQUEST_MS) });
   return gatewayLinks({ client, clock, random });
+}
+
+function publicUrl(env: NodeJS.ProcessEnv): string {
+  return required(env, 'PUBLIC_URL').replace(/\/+$/, '');
 }
 
 function handler(requestTimeout: number) {

@@ -19,8 +19,8 @@ export interface GatewayConnectEvent {
 }
 
 /**
- * The handshake as `authorize` reads it: header names in lower case. A WebSocket API has no paths: which of ours was dialled the front in
- * front of it tells in the parameter `path`. A client may set it as well; that only says what it wants to be, not what it may.
+ * The handshake as `authorize` reads it: header names in lower case. A WebSocket API has no paths: which of ours a client means it says in
+ * the parameter `path` (shared/link/address.ts), and that decides what it wants to be, not what it may.
  */
 export function toConnectEvent({ headers, queryStringParameters, requestContext }: GatewayConnectEvent): ConnectEvent {
   const lowered = Object.entries(headers ?? {}).map(([name, value]) => [name.toLowerCase(), value]);

@@ -94,8 +94,11 @@ check('format', ['oxfmt', '--check', ...SOURCES]);
 check('unused code', ['knip']);
 suite('unit and property tests', []);
 const reason = noLab();
-if (reason === undefined) suite('end-to-end tests in the lab', ['-c', 'test/e2e/vitest.config.ts']);
-else skip(reason);
+if (reason !== undefined) skip(reason);
+else {
+  suite('the ports on AWS', ['-c', 'test/aws/vitest.config.ts']);
+  suite('end-to-end tests in the lab', ['-c', 'test/e2e/vitest.config.ts']);
+}
 
 console.log(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
 process.exitCode = counts.failed === 0 ? 0 : 1;

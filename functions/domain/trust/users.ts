@@ -46,7 +46,12 @@ export async function authenticate(
 }
 
 /** Makes a user. Nobody grants what he has not. @throws FairleadError `already_exists`, `forbidden`. */
-export async function createUser(ports: Ports, actor: Actor | undefined, name: string, role: Role): Promise<void> {
+export async function createUser(
+  ports: Pick<Ports, 'records' | 'clock'>,
+  actor: Actor | undefined,
+  name: string,
+  role: Role,
+): Promise<void> {
   if (actor !== undefined && ROLES.indexOf(role) > ROLES.indexOf(actor.role)) {
     throw new FairleadError('forbidden', `You are ${actor.role} and cannot make a ${role}.`);
   }
@@ -80,7 +85,7 @@ export async function deleteUser(ports: Ports, actor: Actor, name: string): Prom
 
 /** Makes an API token; its text is shown here and never again. @throws FairleadError `not_found`, `forbidden` for another's token. */
 export async function createApiToken(
-  ports: Ports,
+  ports: Pick<Ports, 'records' | 'clock' | 'random'>,
   actor: Actor | undefined,
   user: string,
   request: { readonly description: string; readonly days: number },
@@ -120,7 +125,7 @@ function refuseOthers(actor: Actor | undefined, user: string): void {
   throw new FairleadError('forbidden', 'You can manage your own tokens only.');
 }
 
-async function requireUser(ports: Ports, name: string): Promise<void> {
+async function requireUser(ports: Pick<Ports, 'records'>, name: string): Promise<void> {
   if ((await ports.records.get(keys.user(name))) === undefined)
     throw new FairleadError('not_found', `User "${name}" not found.`);
 }
