@@ -131,6 +131,7 @@ export async function openConnector(parts: ConnectorParts): Promise<Connector> {
       );
       send(spool.passing(id, { ok: false, seq: host.observer.next(), error: toWire(why) }));
     },
+    urgent: () => sessions.open > 0,
     giveUp: () => {
       // Work under way is worth more than a fresh process; the question comes again.
       if (dispatcher.load === 0) parts.giveUp();

@@ -6,8 +6,8 @@ import { FairleadError, isFairleadError } from '#shared/errors.ts';
 import { Channel, type ChannelListener, type ChannelWorld } from '#shared/link/channel.ts';
 import { decodeDown, encodeFrame, fromWire, type DownFrame, type UpFrame } from '#shared/link/frames.ts';
 import {
-  BACKOFF_MAX_MS,
   BACKOFF_MIN_MS,
+  BACKOFF_URGENT_MS,
   HANDSHAKE_MS,
   LIVENESS_MS,
   MAX_FRAME_BYTES,
@@ -211,7 +211,7 @@ export class Link {
     this.#hello.stop();
     this.#channel?.disconnected();
     if (!this.#wanted) return;
-    const most = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** this.#attempt);
+    const most = Math.min(BACKOFF_URGENT_MS, BACKOFF_MIN_MS * 2 ** this.#attempt);
     this.#attempt += 1;
     this.#world.schedule(this.#world.random() * most, () => {
       if (!this.#wanted) return;

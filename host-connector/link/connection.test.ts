@@ -101,6 +101,7 @@ function link(change: Partial<LinkListener> = {}, identity: Partial<HostRecord> 
     frame: (frame) => (frame.t === 'got' ? pump.got(frame.n) : void log.push(frame.t)),
     closed: (line) => connection.line === line && pump.use(undefined),
     unknown: (text) => void log.push(`unknown ${text}`),
+    urgent: () => false,
     giveUp: () => void log.push('give-up'),
     ...change,
   };

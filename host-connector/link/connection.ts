@@ -33,6 +33,8 @@ export interface LinkListener {
   closed(line: LinkLine): void;
   /** A text this version does not understand. */
   unknown(text: string, error: FairleadError, line: LinkLine): void;
+  /** Whether somebody's session waits for a line. */
+  urgent(): boolean;
   /** No line could be had for a long time. */
   giveUp(): void;
 }
@@ -100,7 +102,8 @@ export class Connection {
     this.#awake = true;
     try {
       for (let next = this.#wakes.shift(); next; next = this.#wakes.shift()) {
-        const { state, effects } = decide(this.#state, next, this.#world.now(), this.#world.random());
+        const before = { ...this.#state, urgent: this.#listener.urgent() };
+        const { state, effects } = decide(before, next, this.#world.now(), this.#world.random());
         this.#state = state;
         for (const effect of effects) this.#perform(effect);
       }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { HANDSHAKE_MS, LIVENESS_MS, REPEAT_MIN_MS } from '#shared/link/limits.ts';
+import { BACKOFF_URGENT_MS, HANDSHAKE_MS, LIVENESS_MS, REPEAT_MIN_MS } from '#shared/link/limits.ts';
 import { backoffMs } from './backoff.ts';
 import {
   decide,
@@ -20,8 +20,8 @@ const HEARTBEAT = 480_000;
 const ROTATE = 12 * HEARTBEAT;
 
 /** A link on a clock of its own: `wake` steps now, `pass` lets time go by with all its ticks. */
-function link(random = 0.5) {
-  let state: LinkState = unlinked(0);
+function link(random = 0.5, urgent = false) {
+  let state: LinkState = { ...unlinked(0), urgent };
   let now = 0;
   const log: [number, Effect][] = [];
   const wake = (wake: Wake): Effect[] => {
@@ -139,6 +139,15 @@ describe('the plan of the link', () => {
     for (let line = 1; line < 20; line += 1) {
       refused.wake({ why: 'closed', line, refused: true });
       expect(refused.pass(REFUSED_RETRY_MS)).toEqual([{ do: 'dial', line: line + 1, replaces: false }]);
+    }
+  });
+
+  it('while a session waits dials every few seconds, however long that fails', () => {
+    const { wake, pass, welcome } = link(0.999, true);
+    welcome(1);
+    for (let line = 1; line < 12; line += 1) {
+      wake({ why: 'closed', line, refused: false });
+      expect(pass(BACKOFF_URGENT_MS)).toMatchObject([{ do: 'dial', line: line + 1 }]);
     }
   });
 

@@ -1,4 +1,4 @@
-import { HANDSHAKE_MS, LIVENESS_MS } from '#shared/link/limits.ts';
+import { BACKOFF_MAX_MS, BACKOFF_URGENT_MS, HANDSHAKE_MS, LIVENESS_MS } from '#shared/link/limits.ts';
 import { repeatMs } from '#shared/link/repeat.ts';
 import { backoffMs } from './backoff.ts';
 
@@ -50,6 +50,8 @@ export interface LinkState {
   readonly dialAt: number;
   /** Since when nothing serves; undefined while something does, and while the control plane refuses us on purpose. */
   readonly lostAt: number | undefined;
+  /** Somebody's session waits for a line. */
+  readonly urgent: boolean;
   readonly stopped: boolean;
 }
 
@@ -78,7 +80,7 @@ export interface Step {
 
 /** A host that wants a line, now. */
 export function unlinked(now: number): LinkState {
-  return { lines: [], lastId: 0, failures: 0, dialAt: now, lostAt: now, stopped: false };
+  return { lines: [], lastId: 0, failures: 0, dialAt: now, lostAt: now, urgent: false, stopped: false };
 }
 
 /** The line that frames go out on, if any. */
@@ -163,7 +165,8 @@ function lose(state: LinkState, line: Line, refused: boolean, now: number, rando
   const lines = state.lines.filter((other) => other.id !== line.id);
   const failures = line.is === 'serving' ? 1 : state.failures + 1;
   if (line.is === 'retiring') return { ...state, lines };
-  const dialAt = now + (refused ? REFUSED_RETRY_MS : backoffMs(failures, random));
+  const dialAt =
+    now + (refused ? REFUSED_RETRY_MS : backoffMs(failures, random, state.urgent ? BACKOFF_URGENT_MS : BACKOFF_MAX_MS));
   const served = servingLine({ ...state, lines }) !== undefined;
   const lostAt = refused || served ? undefined : (state.lostAt ?? now);
   return { ...state, lines, failures, dialAt, lostAt };

@@ -197,7 +197,7 @@ describe('a session', () => {
     await new Promise((resolve) => setTimeout(resolve, 50));
     session.link.up = false;
     session.sessions.lineClosed(session.first);
-    await expect(code).rejects.toThrow('The command was hung up: the connection was gone for 30 s.');
+    await expect(code).rejects.toThrow('The command was hung up: the connection was gone for 40 s.');
     expect(signalled).toBe(1);
   });
 

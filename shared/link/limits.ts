@@ -11,10 +11,12 @@ export const REPEAT_MIN_MS = 2_000;
 export const REPEAT_MAX_MS = 30_000;
 export const BACKOFF_MIN_MS = 500;
 export const BACKOFF_MAX_MS = 30_000;
+/** The longest wait while somebody's session hangs on it. */
+export const BACKOFF_URGENT_MS = 3_000;
 export const ROTATE_MIN_MS = 95 * 60_000;
 export const ROTATE_MAX_MS = 110 * 60_000;
-/** How long both ends of a stream wait for a peer that lost its connection. */
-export const STREAM_GRACE_MS = 30_000;
+/** How long both ends of a stream wait for a peer that lost its connection: a cut of 30 s, and a handshake to come back. */
+export const STREAM_GRACE_MS = 30_000 + HANDSHAKE_MS;
 /** An end of a stream that had nothing to say for this long says that: only so does the other one notice that it is gone. */
 export const STREAM_KEEPALIVE_MS = 20_000;
 /** A command or a result may fill a frame but for this envelope. */
