@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { Channel, closedError, fromWireFrame, toWireFrame, type ChannelListener, type SendFrame } from './channel.ts';
 import { encodeFrame, type StreamWireFrame } from './frames.ts';
-import { MAX_FRAME_BYTES } from './limits.ts';
+import { MAX_FRAME_BYTES, STREAM_GRACE_MS } from './limits.ts';
 import { decodeClientControl, decodeHostControl, encodeControl } from './session.ts';
 import { MAX_MESSAGE_BYTES } from './stream/stream.ts';
 
@@ -164,10 +164,10 @@ describe('a channel', () => {
   it('ends with "gone" although new tickets come, when they lead nowhere', () => {
     const { near, toFar, advance, cut, log } = bench();
     cut.near = true;
-    for (let second = 0; second < 40 && near.isOpen; second += 2) {
+    for (let ms = 0; ms <= STREAM_GRACE_MS && near.isOpen; ms += 2_000) {
       near.gone();
       advance(1_900);
-      near.resume(`n${second}`, toFar);
+      near.resume(`n${ms}`, toFar);
       advance(100);
     }
     expect(log[0]).toBe('near closed gone');
