@@ -16,6 +16,7 @@ import { facts } from './commands/facts.ts';
 import type { Host } from './commands/host.ts';
 import type { Journal } from './commands/journal.ts';
 import { measure } from './commands/measure.ts';
+import { NO_MOVES } from './commands/moves/executors.ts';
 import { adopt, reconcile } from './commands/reconcile.ts';
 import { fullReport } from './commands/report.ts';
 import { state } from './commands/state.ts';
@@ -85,6 +86,7 @@ export async function openConnector(parts: ConnectorParts): Promise<Connector> {
     measure,
     'console-log': consoleLog,
     facts,
+    ...NO_MOVES,
   };
   const executors = parts.executors?.(own) ?? own;
   const cloudNow = (): number => wallClock() + clockAhead;
@@ -175,6 +177,7 @@ export async function openConnector(parts: ConnectorParts): Promise<Connector> {
       case 'bye':
       case 'attached':
       case 'publish':
+      case 'chunk':
     }
   };
 

@@ -217,6 +217,18 @@ export class FakeHost {
         return { result: { kind: 'console-log', text: 'booted\n' } };
       case 'facts':
         return { result: { kind: 'facts', facts: FACTS } };
+      case 'check-source':
+      case 'check-target':
+      case 'send':
+      case 'park':
+      case 'unpark':
+      case 'retire':
+      case 'forget':
+      case 'receive':
+      case 'prepare':
+      case 'adopt':
+      case 'discard':
+        return { error: { code: 'bad_request', message: `this host takes no part in moves: ${cmd.kind}` } };
     }
   }
 

@@ -64,6 +64,10 @@ async function fromHost(
       return noteProgress(ports, host.data.id, frame.id, frame.text);
     case 'ask':
       return receiveAsk(ports, host, connection, frame);
+    // The objects of moves.
+    case 'ask-put':
+    case 'ask-get':
+    case 'chunk':
     case 'hb':
     case 'attach':
       return;

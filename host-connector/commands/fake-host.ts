@@ -18,6 +18,7 @@ import { facts } from './facts.ts';
 import type { Host } from './host.ts';
 import { Journal } from './journal.ts';
 import { measure } from './measure.ts';
+import { NO_MOVES } from './moves/executors.ts';
 import { Observer } from './observer.ts';
 import { Roles } from './roles.ts';
 import { state } from './state.ts';
@@ -131,7 +132,17 @@ async function onDisk(stateDir: string, machine: Machine): Promise<FakeHost> {
     { schedule: () => () => {} },
     () => crypto.randomUUID(),
   );
-  const executors = { create, state, update, delete: remove, exec: never, measure, 'console-log': consoleLog, facts };
+  const executors = {
+    create,
+    state,
+    update,
+    delete: remove,
+    exec: never,
+    measure,
+    'console-log': consoleLog,
+    facts,
+    ...NO_MOVES,
+  };
   const parts = { host, journal, spool, pump: { more: () => {} }, asks, executors };
   const dispatcher = new Dispatcher({ ...parts, send: (frame) => line.send(frame), cloudNow: () => fake.now });
   const fake: FakeHost = {

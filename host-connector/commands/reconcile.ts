@@ -71,6 +71,17 @@ async function conclude(command: HostCommand, host: Host): Promise<Done> {
     case 'measure':
     case 'console-log':
     case 'facts':
+    case 'check-source':
+    case 'check-target':
+    case 'send':
+    case 'park':
+    case 'unpark':
+    case 'retire':
+    case 'forget':
+    case 'receive':
+    case 'prepare':
+    case 'adopt':
+    case 'discard':
       throw interrupted(`this ${command.kind} ran`, 'Its outcome is unknown.');
   }
 }

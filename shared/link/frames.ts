@@ -2,7 +2,8 @@ import { z } from 'zod';
 
 import { FairleadError, ERROR_STATUS, type ErrorCode } from '../errors.ts';
 import { commandResult, fingerprint, hostCommand, hostFacts, instanceReport, uuid } from './commands.ts';
-import { MAX_FRAME_BYTES } from './limits.ts';
+import { ANSWER_PARTS, MAX_FRAME_BYTES, PUT_OBJECTS } from './limits.ts';
+import { objectName } from './moves.ts';
 
 /** Every frame of the link, as PROTOCOL.md describes them. `t` tells the kind. */
 
@@ -39,6 +40,14 @@ const ack = z.object({
 });
 const reset = z.object({ t: z.literal('rst'), s: id, g: ticket, code: z.string().max(64), msg: z.string().max(1000) });
 const beat = z.object({ t: z.literal('hb') });
+const chunk = z.object({
+  t: z.literal('chunk'),
+  move: uuid,
+  attempt: z.int().positive(),
+  name: objectName,
+  length: z.int().positive(),
+  sha256: fingerprint,
+});
 
 /** Frames an end (host or client) sends to the edge. */
 export const upFrame = z.discriminatedUnion('t', [
@@ -80,6 +89,27 @@ export const upFrame = z.discriminatedUnion('t', [
   z.object({ t: z.literal('event'), n: spool, seq: spool, instance: instanceReport }),
   /** Fresh URLs of an image's parts, from part `from` on, for a command that is under way here. */
   z.object({ t: z.literal('ask'), id, command: id, fingerprint, from: z.int().nonnegative() }),
+  /** Signed URLs to put a move's objects: only its source may, and each object once. Answered with `puts`, in order. */
+  z.object({
+    t: z.literal('ask-put'),
+    id,
+    move: uuid,
+    attempt: z.int().positive(),
+    objects: z
+      .array(z.object({ name: objectName, length: z.int().positive(), sha256: fingerprint }))
+      .min(1)
+      .max(PUT_OBJECTS),
+  }),
+  /** Signed URLs to read a move's objects: only its target may. Answered with `urls`, in order. */
+  z.object({
+    t: z.literal('ask-get'),
+    id,
+    move: uuid,
+    attempt: z.int().positive(),
+    names: z.array(objectName).min(1).max(ANSWER_PARTS),
+  }),
+  /** The source uploaded a chunk; passed on to the target, not recorded, may be lost: the manifest names it as well. */
+  chunk,
   /** `boot` is that of the `hello`: the streams of a client outlive its connections. */
   z.object({
     t: z.literal('attach'),
@@ -116,8 +146,16 @@ export const downFrame = z.discriminatedUnion('t', [
     /** At most ANSWER_PARTS of `total` parts. */
     parts: z.array(z.object({ url: z.string().max(1500), length: z.int().positive(), sha256: fingerprint })).optional(),
     total: z.int().nonnegative().optional(),
+    /** To an `ask-put`: the headers must be sent exactly. An object that is there already is answered 412, which is fine. */
+    puts: z
+      .array(z.object({ url: z.string().max(2500), headers: z.record(z.string(), z.string().max(500)) }))
+      .max(PUT_OBJECTS)
+      .optional(),
+    /** To an `ask-get`. */
+    urls: z.array(z.string().max(2500)).max(ANSWER_PARTS).optional(),
     error: wireError.optional(),
   }),
+  chunk,
   z.object({ t: z.literal('attached'), id, s: id, g: ticket }),
   z.object({ t: z.literal('refused'), id, error: wireError }),
   z.object({ t: z.literal('resume'), streams: z.array(z.object({ s: id, g: ticket })).max(32) }),

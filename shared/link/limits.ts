@@ -25,3 +25,5 @@ export const MAX_PAYLOAD_BYTES = 24_000;
 export const REPORT_BATCH = 50;
 /** Parts of an image named in one `answer`. */
 export const ANSWER_PARTS = 12;
+/** Objects of a move one `ask-put` may name: their URLs come back in one frame. */
+export const PUT_OBJECTS = 8;
