@@ -41,7 +41,11 @@ export async function execute(session: Session, execution: Execution): Promise<n
   const { columns = 0, rows = 0 } = interactive ? io.stdout : {};
   const size = { width: columns, height: rows };
   const body = { command, environment, cwd, user, group, interactive, ...size, 'wait-for-websocket': true };
-  const operation = await api.start('POST', instancePath(target, '/exec'), { query: targetQuery(target), body });
+  const [operation] = await Promise.all([
+    api.start('POST', instancePath(target, '/exec'), { query: targetQuery(target), body }),
+    // Known by the time the link is dialled.
+    api.linkUrl(),
+  ]);
   const link = new Link(api, { now: () => performance.now(), random: () => io.random(), schedule });
   const ending = new Ending(io);
   try {

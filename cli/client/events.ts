@@ -33,7 +33,7 @@ export async function* events(
 
 async function* connection(api: ControlPlane, types: readonly string[], opened: () => void): AsyncGenerator<Event> {
   const query = types.length > 0 ? `?type=${types.map(encodeURIComponent).join(',')}` : '';
-  const { url, agent, headers } = api.socket(`/1.0/events${query}`);
+  const { url, agent, headers } = await api.socket(`/1.0/events${query}`);
   const socket = new WebSocket(url, { agent, headers, maxPayload: MAX_EVENT_BYTES, perMessageDeflate: false });
   const waiting: Event[] = [];
   let failure: unknown;

@@ -25,6 +25,25 @@ describe('ControlPlane', () => {
     expect(server.seen[0]?.headers).toMatchObject({ authorization: `Bearer ${TOKEN}`, 'if-match': 'e1' });
   });
 
+  it('opens websockets where the control plane says, which it is asked once', async () => {
+    let asked = 0;
+    await using server = await TestServer.start({
+      'GET /1.0': () => ok({ environment: { fleet_link: (asked += 1) && 'wss://link.example.org/live' } }),
+    });
+    using api = connect(server.settings);
+    const [link, events] = await Promise.all([api.socket('/1.0/fleet/link'), api.socket('/1.0/events?type=lifecycle')]);
+    expect(link.url).toBe('wss://link.example.org/live?path=%2F1.0%2Ffleet%2Flink');
+    expect(events.url).toBe('wss://link.example.org/live?path=%2F1.0%2Fevents&type=lifecycle');
+    expect(link.headers).toEqual({ authorization: `Bearer ${TOKEN}` });
+    expect(asked).toBe(1);
+  });
+
+  it('opens websockets at its own address when nothing else is said', async () => {
+    await using server = await TestServer.start();
+    using api = connect(server.settings);
+    expect((await api.socket('/1.0/events')).url).toBe(`${server.url.replace('https', 'wss')}/1.0/events`);
+  });
+
   it('escapes names', async () => {
     await using server = await TestServer.start();
     using api = connect(server.settings);

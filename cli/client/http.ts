@@ -3,7 +3,9 @@ import type { IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { ERROR_STATUS, FairleadError, messageOf, type ErrorCode } from '#shared/errors.ts';
+import { websocketUrl } from '#shared/link/address.ts';
 import type { Operation } from '#shared/lxd/operation.ts';
+import type { Server } from '#shared/lxd/server.ts';
 import type { Settings } from './settings.ts';
 
 /** Longer than the server holds a `wait`. */
@@ -34,6 +36,13 @@ export interface Answer<T> {
   readonly date: number | undefined;
 }
 
+/** What it takes to open a websocket. */
+export interface SocketAddress {
+  readonly url: string;
+  readonly agent: Agent;
+  readonly headers: Record<string, string>;
+}
+
 /** A path with each value escaped: url`/1.0/images/aliases/${'a/b'}` is /1.0/images/aliases/a%2Fb. */
 export function url(parts: TemplateStringsArray, ...values: readonly string[]): string {
   return String.raw({ raw: parts }, ...values.map(encodeURIComponent));
@@ -45,6 +54,7 @@ export class ControlPlane {
   readonly agent: Agent;
 
   readonly #pause: (ms: number) => Promise<unknown>;
+  #linkUrl: Promise<string | undefined> | undefined;
 
   constructor(settings: Settings, agent: Agent, pause: (ms: number) => Promise<unknown> = sleep) {
     this.settings = settings;
@@ -93,9 +103,22 @@ export class ControlPlane {
     };
   }
 
-  /** Address, header and agent for a websocket to `path`. */
-  socket(path: string): { url: string; agent: Agent; headers: Record<string, string> } {
-    return { url: this.settings.url.replace(/^http/, 'ws') + path, agent: this.agent, headers: this.#headers() };
+  /** Address, header and agent for a websocket to `path`. @throws FairleadError when the control plane does not say where they are opened */
+  async socket(path: string): Promise<SocketAddress> {
+    const url = websocketUrl(this.settings.url, await this.linkUrl(), path);
+    return { url, agent: this.agent, headers: this.#headers() };
+  }
+
+  /** Where websockets are opened, when that is not at the control plane's own URL; asked once. */
+  linkUrl(): Promise<string | undefined> {
+    this.#linkUrl ??= this.get<Server>('/1.0').then(
+      ({ environment }) => environment?.fleet_link,
+      (error: unknown) => {
+        this.#linkUrl = undefined;
+        throw error;
+      },
+    );
+    return this.#linkUrl;
   }
 
   /** Closes idle connections, so that the process can end. */

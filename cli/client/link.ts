@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { WebSocket } from 'ws';
 
 import { FairleadError, isFairleadError } from '#shared/errors.ts';
+import { LINK_PATH } from '#shared/link/address.ts';
 import { Channel, type ChannelListener, type ChannelWorld } from '#shared/link/channel.ts';
 import { decodeDown, encodeFrame, fromWire, type DownFrame, type UpFrame } from '#shared/link/frames.ts';
 import {
@@ -14,9 +15,7 @@ import {
   PROTOCOL_VERSION,
 } from '#shared/link/limits.ts';
 import { Repeat } from '#shared/link/repeat.ts';
-import type { ControlPlane } from './http.ts';
-
-const LINK_PATH = '/1.0/fleet/link';
+import type { ControlPlane, SocketAddress } from './http.ts';
 
 export interface LinkWorld extends ChannelWorld {
   /** 0 ≤ x < 1. */
@@ -66,7 +65,7 @@ export class Link {
    * @throws FairleadError when the edge can not be reached or refuses
    */
   async attach(operation: string, secrets: Record<string, string>, listener: ChannelListener): Promise<Channel> {
-    await this.#connect();
+    await this.#connect(await this.#api.socket(LINK_PATH));
     const { promise, ...settle } = Promise.withResolvers<Channel>();
     const frame = { t: 'attach', id: randomUUID(), boot: this.#boot, op: operation, secrets } as const;
     this.#attaching = { frame, settle, listener };
@@ -87,8 +86,8 @@ export class Link {
   }
 
   /** One connection, up to `welcome`. */
-  #connect(): Promise<void> {
-    const { url, agent, headers } = this.#api.socket(LINK_PATH);
+  #connect(address: SocketAddress): Promise<void> {
+    const { url, agent, headers } = address;
     const socket = new WebSocket(url, {
       agent,
       headers,
@@ -118,7 +117,7 @@ export class Link {
     socket.on('close', () => {
       cancelDeadline();
       reject(this.#api.unreachable(failure ?? new Error('the link was closed before it was ready')));
-      if (socket === this.#socket) this.#lost();
+      if (socket === this.#socket) this.#lost(address);
     });
     return promise;
   }
@@ -206,7 +205,7 @@ export class Link {
     else if (!this.#channel) this.#attached(id, ticket);
   }
 
-  #lost(): void {
+  #lost(address: SocketAddress): void {
     this.#quiet();
     this.#hello.stop();
     this.#channel?.disconnected();
@@ -216,7 +215,7 @@ export class Link {
     this.#world.schedule(this.#world.random() * most, () => {
       if (!this.#wanted) return;
       // Failing, it comes here again; the stream's grace ends it.
-      this.#connect().catch((error: unknown) => {
+      this.#connect(address).catch((error: unknown) => {
         if (!this.#channel) this.#fail(error);
       });
     });

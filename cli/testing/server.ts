@@ -102,13 +102,16 @@ export class TestServer implements AsyncDisposable {
       body: json && raw.length > 0 ? JSON.parse(raw.toString()) : undefined,
       raw,
     };
-    this.seen.push(request);
-    const route = routes[`${request.method} ${request.path}`];
+    const route = routes[`${request.method} ${request.path}`] ?? USUAL[`${request.method} ${request.path}`];
+    if (route !== USUAL['GET /1.0']) this.seen.push(request);
     const reply = (await route?.(request)) ?? notFound(`no route ${request.method} ${request.path}`);
     response.writeHead(reply.status ?? 200, { 'content-type': 'application/json', ...reply.headers });
     response.end(typeof reply.body === 'string' ? reply.body : JSON.stringify(reply.body));
   }
 }
+
+/** What every control plane answers; not counted as seen. */
+const USUAL: Routes = { 'GET /1.0': () => ok({ environment: {} }) };
 
 /** A sync envelope. */
 export function ok(metadata: unknown, headers: Record<string, string> = {}): Reply {

@@ -27,6 +27,8 @@ export interface Log {
 export interface Deployment {
   /** Where users and hosts reach it: the only source of absolute URLs. */
   readonly publicUrl: string;
+  /** Where websockets are opened when that is not at `publicUrl` (shared/link/address.ts). */
+  readonly linkUrl?: string;
   /** SHA-256 (hex) of the TLS certificate when it is self-signed, to be pinned by hosts. */
   readonly certificateFingerprint?: string;
   /** PEM of the TLS certificate, shown in `GET /1.0`. */

@@ -39,6 +39,7 @@ afterEach(async () => {
   for (const end of ends.splice(0)) await end();
   gateway.mood = 'fine';
   gateway.welcome = {};
+  gateway.answer = undefined;
   gateway.guests.length = 0;
   gateway.posts.length = 0;
 });
@@ -150,6 +151,22 @@ describe('dialling', () => {
       boot: 'b1',
     });
     expect(gateway.guests[0]!.frames[0]).toEqual({ t: 'hello', v: 1, boot: 'b1' });
+  });
+
+  it('goes where the control plane says that its websockets are', async () => {
+    const elsewhere = `${gateway.url.replace('https', 'wss')}/live`;
+    gateway.answer = () => ({ status: 200, body: { type: 'sync', metadata: { nonce: 'n', now: 0, link: elsewhere } } });
+    const { connection } = link();
+    await until(() => connection.line);
+    expect(gateway.guests[0]!.path).toBe('/live?path=%2F1.0%2Ffleet%2Flink');
+  });
+
+  it('sends no proof over a websocket without TLS', async () => {
+    const elsewhere = `${gateway.url.replace('https', 'ws')}/live`;
+    gateway.answer = () => ({ status: 200, body: { type: 'sync', metadata: { nonce: 'n', now: 0, link: elsewhere } } });
+    const { log } = link();
+    await until(() => log.some((line) => line.includes('gave no nonce')));
+    expect(gateway.guests).toEqual([]);
   });
 
   it.each<[Mood, string]>([

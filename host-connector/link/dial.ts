@@ -3,6 +3,7 @@ import { WebSocket } from 'ws';
 import { z } from 'zod';
 
 import { FairleadError, messageOf } from '#shared/errors.ts';
+import { LINK_PATH, websocketUrl } from '#shared/link/address.ts';
 import { HANDSHAKE_MS } from '#shared/link/limits.ts';
 import type { HostKey } from '../identity/key.ts';
 import type { HostRecord } from '../identity/record.ts';
@@ -14,7 +15,14 @@ const MAX_PAYLOAD_BYTES = 128 * 1024;
 /** Of an HTTP refusal's text, this much is read. */
 const MAX_REFUSAL_BYTES = 8 * 1024;
 
-const nonceAnswer = z.object({ metadata: z.object({ nonce: z.string().min(1).max(256), now: z.number() }) });
+const nonceAnswer = z.object({
+  metadata: z.object({
+    nonce: z.string().min(1).max(256),
+    now: z.number(),
+    /** Where the websocket is opened, when that is not at the control plane's own URL. */
+    link: z.url({ protocol: /^wss$/ }).max(1024).optional(),
+  }),
+});
 
 /** An open websocket, as little of it as the link needs. */
 export interface Socket {
@@ -40,8 +48,8 @@ export type Dial = (listener: SocketListener, signal: AbortSignal) => Promise<So
 export function dialler(identity: () => HostRecord, key: HostKey, boot: string): Dial {
   return async (listener, signal) => {
     const record = identity();
-    const proof = await prove(record, key, boot, signal);
-    const url = new URL(`${record.url.replace(/^http/, 'ws')}/1.0/fleet/link`);
+    const { proof, link } = await prove(record, key, boot, signal);
+    const url = new URL(websocketUrl(record.url, link, LINK_PATH));
     signal.throwIfAborted();
     const socket = new WebSocket(url, {
       headers: { authorization: `Bearer ${proof}` },
@@ -56,21 +64,28 @@ export function dialler(identity: () => HostRecord, key: HostKey, boot: string):
   };
 }
 
-/** The JWS that opens the websocket. Freshness is the server's nonce: this host's clock may be wrong. */
-async function prove(record: HostRecord, key: HostKey, boot: string, signal: AbortSignal): Promise<string> {
+/** The JWS that opens the websocket, and where. Freshness is the server's nonce: this host's clock may be wrong. */
+async function prove(
+  record: HostRecord,
+  key: HostKey,
+  boot: string,
+  signal: AbortSignal,
+): Promise<{ proof: string; link: string | undefined }> {
   const { hostId, url, pin, secret } = record;
   const address = `${url}/1.0/fleet/hosts/${encodeURIComponent(hostId)}/nonce`;
   const answer = nonceAnswer.safeParse(await postJson(address, {}, { pin, timeoutMs: HANDSHAKE_MS, signal }));
   if (!answer.success) throw new FairleadError('protocol', `${url} gave no nonce; is it a Fairlead control plane?`);
-  return key.sign('fl-host+jwt', {
+  const { nonce, link } = answer.data.metadata;
+  const proof = await key.sign('fl-host+jwt', {
     iss: `host:${hostId}`,
     aud: 'fl:ws',
-    nonce: answer.data.metadata.nonce,
+    nonce,
     jti: randomUUID(),
     gen: secret.generation,
     isec: createHash('sha256').update(secret.value).digest('hex'),
     boot,
   });
+  return { proof, link };
 }
 
 function opened(socket: WebSocket, listener: SocketListener, signal: AbortSignal): Promise<Socket> {

@@ -17,6 +17,8 @@ export type Mood =
 
 /** One websocket that came in. */
 export interface Guest {
+  /** Path and query. */
+  readonly path: string;
   readonly authorization: string;
   readonly frames: UpFrame[];
   readonly open: boolean;
@@ -93,6 +95,7 @@ function guest(gateway: MockGateway, ws: WebSocket, request: IncomingMessage): G
     if (frame.t === 'hb' && gateway.mood === 'fine') send({ t: 'hb' });
   });
   return {
+    path: String(request.url),
     authorization: String(request.headers.authorization),
     frames,
     send,

@@ -38,6 +38,8 @@ export interface ServerEnvironment {
   server_version: string;
   storage: string;
   storage_version: string;
+  /** Ours: where websockets are opened when that is elsewhere. */
+  fleet_link?: string;
   firewall?: string;
   kernel_features?: Record<string, string>;
   lxc_features?: Record<string, string>;

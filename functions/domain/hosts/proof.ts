@@ -17,13 +17,15 @@ type ProofPorts = Pick<Ports, 'records' | 'links' | 'clock' | 'log'>;
 export const NONCE_MS = 60_000;
 
 /** A nonce for a host's next connection. An unknown host gets one too: whether an id exists is nobody's business. */
-export async function issueNonce(ports: Ports, host: string): Promise<{ nonce: string; now: number }> {
+export async function issueNonce(ports: Ports, host: string): Promise<{ nonce: string; now: number; link?: string }> {
   const nonce = newSecret(ports.random);
   const now = ports.clock.now();
   await ports.records.transact([
     { op: 'put', key: keys.nonce(host, sha256(nonce)), data: {}, when: 'absent', expiresAt: now + NONCE_MS },
   ]);
-  return { nonce, now };
+  const { linkUrl } = ports.deployment;
+  // With each nonce anew, so that a host follows when the control plane moves its websockets.
+  return { nonce, now, ...(linkUrl !== undefined && { link: linkUrl }) };
 }
 
 /**
@@ -37,7 +39,7 @@ export async function verifyHostProof(ports: ProofPorts, jws: string): Promise<H
   const stored = await hostById(ports.records, id);
   if (stored === undefined) throw refused();
   await verifySignature(jws, stored.data);
-  await spendNonce(ports, id, claims.nonce);
+  const askedAt = await spendNonce(ports, id, claims.nonce);
   if (stored.data.status !== 'active') {
     throw new FairleadError(
       'forbidden',
@@ -46,7 +48,11 @@ export async function verifyHostProof(ports: ProofPorts, jws: string): Promise<H
   }
   const presented = { generation: claims.gen, hash: claims.isec };
   if (same(presented, stored.data.secret)) await confirmSecret(ports, id, presented.generation);
-  else if (!same(presented, stored.data.previousSecret)) await quarantine(ports, stored);
+  else if (!same(presented, stored.data.previousSecret)) {
+    // A dial that was given up may still arrive, after the one that followed it: that secret was good when it was signed.
+    if (askedAt <= (stored.data.opened?.at ?? 0)) throw refused();
+    await quarantine(ports, stored);
+  }
   return stored.data;
 }
 
@@ -82,7 +88,8 @@ async function verifySignature(jws: string, host: HostRecord): Promise<void> {
   }
 }
 
-async function spendNonce(ports: ProofPorts, host: string, nonce: string): Promise<void> {
+/** Spends a nonce; when it was asked for. */
+async function spendNonce(ports: ProofPorts, host: string, nonce: string): Promise<number> {
   const key = keys.nonce(host, sha256(nonce));
   const stored = live(await ports.records.get(key), ports.clock.now());
   if (stored === undefined) throw refused();
@@ -92,6 +99,7 @@ async function spendNonce(ports: ProofPorts, host: string, nonce: string): Promi
     if (cause instanceof ConditionFailed) throw refused(cause);
     throw cause;
   }
+  return (stored.expiresAt ?? 0) - NONCE_MS;
 }
 
 async function quarantine(ports: ProofPorts, stored: Stored<HostRecord>): Promise<never> {

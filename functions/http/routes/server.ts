@@ -22,7 +22,7 @@ export const serverRoutes: readonly Route[] = [
 ];
 
 function server({ ports, actor }: Call): Server {
-  const { version, certificate = '', certificateFingerprint = '', publicUrl } = ports.deployment;
+  const { version, certificate = '', certificateFingerprint = '', publicUrl, linkUrl } = ports.deployment;
   const anyone = {
     api_extensions: API_EXTENSIONS,
     api_status: 'stable',
@@ -58,6 +58,7 @@ function server({ ports, actor }: Call): Server {
       server_version: version,
       storage: '',
       storage_version: '',
+      ...(linkUrl !== undefined && { fleet_link: linkUrl }),
     },
   };
 }
