@@ -79,7 +79,7 @@ export class Pump {
 
   #again(): void {
     const now = this.#world.now();
-    for (const { frame, againAt } of [...this.#said.values()]) if (againAt <= now) this.#say(frame);
+    for (const { frame, againAt } of this.#said.values()) if (againAt <= now) this.#say(frame);
     this.#wakeAgain();
   }
 }
