@@ -53,14 +53,13 @@ export async function execute(session: Session, execution: Execution): Promise<n
     const release = connect(io, channel, execution, ending);
     try {
       const code = await ending.code;
-      await ending.finished();
+      release();
+      await ending.farewell(channel);
       return code;
     } catch (error) {
+      release();
       channel.reset('left', 'the client has gone');
       throw error;
-    } finally {
-      release();
-      channel.finish();
     }
   } catch (error) {
     throw await betterReason(session, operation, error);
@@ -69,7 +68,7 @@ export async function execute(session: Session, execution: Execution): Promise<n
   }
 }
 
-/** So long the host's last word behind the exit code may take; it comes in the same breath, or a cut swallowed it. */
+/** So long each last word behind the exit code may take: the host's comes in the same breath, its answer to ours after one round trip. */
 const FAREWELL_MS = 1000;
 
 /** The host's side of a session as it comes: output to the streams, then the exit code. */
@@ -80,6 +79,7 @@ class Ending {
   readonly #err: Sink;
   readonly #settle: { resolve: (code: Promise<number>) => void; reject: (error: unknown) => void };
   readonly #finished = Promise.withResolvers<void>();
+  readonly #closed = Promise.withResolvers<void>();
   #written: Promise<unknown> = Promise.resolve();
 
   constructor(io: Io) {
@@ -113,20 +113,28 @@ class Ending {
           silent ? new FairleadError('protocol', 'The session ended without an exit code.') : closedError(code, msg),
         );
         this.#finished.resolve();
+        this.#closed.resolve();
       },
     };
   }
 
-  /** The host has said all: our own last word can acknowledge it, and the host need not wait for us. */
-  async finished(): Promise<void> {
-    const cancel = schedule(FAREWELL_MS, () => this.#finished.resolve());
-    await this.#finished.promise;
-    cancel();
+  /** Ends the stream so that both ends know of it: the host reports the command's end as soon as it need not wait for us. */
+  async farewell(channel: Channel): Promise<void> {
+    await within(FAREWELL_MS, this.#finished);
+    channel.finish();
+    await within(FAREWELL_MS, this.#closed);
   }
 
   abandon(): void {
     this.#settle.reject(new FairleadError('cancelled', 'Left; the command in the instance is hung up.'));
   }
+}
+
+/** Waits for a promise, but not for ever. */
+async function within(ms: number, { promise, resolve }: PromiseWithResolvers<void>): Promise<void> {
+  const cancel = schedule(ms, resolve);
+  await promise;
+  cancel();
 }
 
 /** Ties the terminal or the signals of this process to the channel; answers what unties them. */

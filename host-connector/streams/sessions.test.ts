@@ -101,6 +101,16 @@ describe('a session', () => {
     expect(session.text(OUTPUT)).toBe('early late');
   });
 
+  it('takes what overtook the command that opens it, without waiting for it to be sent again', async () => {
+    const session = bench();
+    session.client.write(TO_HOST, Buffer.from('first'), true);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const start = performance.now();
+    expect(await session.run('cat')).toBe(0);
+    expect(session.text(OUTPUT)).toBe('first');
+    expect(performance.now() - start).toBeLessThan(800);
+  });
+
   it('carries megabytes both ways unchanged', async () => {
     const session = bench();
     const bytes = Buffer.alloc(3_000_000, 'abcdefghijklmnopqrstuvwxyz012345\n');

@@ -10,6 +10,11 @@ import { Exec } from './exec.ts';
 /** A client that is silent for this long after its command ended is not waited for. */
 const SILENT_MS = 60_000;
 
+/** Frames of a stream that overtook the command which opens it are kept this long, so many of them, for so many streams. */
+const EARLY_MS = 2_000;
+const MAX_EARLY_FRAMES = 24;
+const MAX_EARLY_STREAMS = 64;
+
 /** Where a stream begins: its id, the host's ticket, and the connection both came on. */
 export interface StreamStart {
   readonly id: string;
@@ -29,7 +34,7 @@ interface Live {
 export class Sessions {
   readonly #world: ChannelWorld;
   readonly #live = new Map<string, Live>();
-
+  readonly #early = new Map<string, StreamWireFrame[]>();
   readonly #lost: Repeat;
 
   /** `greet` says hello again: the edge then sends new tickets for all streams. */
@@ -49,6 +54,8 @@ export class Sessions {
     const channel = new Channel({ id, ticket, send: sender(line), world: this.#world, listener: exec.listener });
     const live: Live = { channel, line, heardAt: this.#world.now() };
     this.#live.set(id, live);
+    for (const frame of this.#early.get(id) ?? []) channel.receive(frame);
+    this.#early.delete(id);
     const hangUp = (): void => channel.reset('cancelled', messageOf(signal.reason));
     signal.addEventListener('abort', hangUp, { once: true });
     try {
@@ -64,12 +71,21 @@ export class Sessions {
     }
   }
 
-  /** Takes a stream's frame. One of a stream that is not here goes nowhere: its sender learns from the edge, or from the silence. */
+  /** Takes a stream's frame. One of a stream that is not here waits a little for it; its sender learns from the edge, or from the silence. */
   frame(frame: StreamWireFrame): void {
     const live = this.#live.get(frame.s);
-    if (!live) return;
+    if (!live) return this.#keep(frame);
     live.heardAt = this.#world.now();
     live.channel.receive(frame);
+  }
+
+  #keep(frame: StreamWireFrame): void {
+    const early = this.#early.get(frame.s);
+    if (early === undefined) {
+      if (this.#early.size >= MAX_EARLY_STREAMS) return;
+      this.#early.set(frame.s, [frame]);
+      this.#world.schedule(EARLY_MS, () => this.#early.delete(frame.s));
+    } else if (early.length < MAX_EARLY_FRAMES) early.push(frame);
   }
 
   /** The edge says that a stream's client is gone. */

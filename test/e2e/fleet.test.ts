@@ -43,7 +43,9 @@ describe('a container on a host that nobody can reach', () => {
     expect((await instance('c1', 'foo')).status).toBe('Running');
     await fleet.must('delete', '--force', 'foo:c1');
     expect(await fleet.must('list', '--format', 'csv')).not.toContain('c1');
-    expect(await fleet.host('foo').must(['find', '/var/lib/fairlead', '-mindepth', '2', '-path', '*/instances/*'])).toBe('');
+    expect(
+      await fleet.host('foo').must(['find', '/var/lib/fairlead', '-mindepth', '2', '-path', '*/instances/*']),
+    ).toBe('');
   });
 
   it('is on the host it was launched on, under a name that is unique there only', async () => {
@@ -68,7 +70,7 @@ describe('a container on a host that nobody can reach', () => {
       'limits.cpu=1',
     );
     expect((await shell('foo', 'small', 'nproc')).stdout).toBe('1\n');
-    const forks = await shell('foo', 'small', 'i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i+1)); done; wait');
+    const forks = await shell('foo', 'small', 'i=0; while [ $i -lt 60 ]; do sleep 1 & i=$((i+1)); done; wait');
     expect(forks.stderr).toMatch(/can't fork/);
     const hog = await shell('foo', 'small', 'head -c 200000000 /dev/zero | tail');
     expect(hog.code).not.toBe(0);

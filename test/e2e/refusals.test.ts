@@ -60,7 +60,9 @@ describe('what is named wrongly is refused with a sentence, and nothing is made'
 
   it('what the host does not allow is refused by the host, and undone', async () => {
     expect(await refused('launch', 'bb', 'foo:c1', '-c', 'security.privileged=true')).toMatch(/policy of this host/i);
-    expect(await fleet.host('foo').must(['find', '/var/lib/fairlead', '-mindepth', '2', '-path', '*/instances/*'])).toBe('');
+    expect(
+      await fleet.host('foo').must(['find', '/var/lib/fairlead', '-mindepth', '2', '-path', '*/instances/*']),
+    ).toBe('');
   });
 });
 
