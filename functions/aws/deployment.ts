@@ -20,6 +20,7 @@ import { loadTicketKey } from './ticket-key.ts';
  * BUCKET         the private bucket. Below `upload/` lie images, below `jobs/` jobs, `keys/ticket` is the ticket key
  * PUBLIC_URL     where users and hosts reach the deployment, https, without a path
  * LINK_URL       where websockets open, wss: a WebSocket API has a host name of its own, and no paths
+ * DOWNLOADS_URL  optional: a CloudFront distribution through which signed downloads go
  * LINK_ENDPOINT  https://API.execute-api.REGION.amazonaws.com/STAGE: where the WebSocket API takes posts
  *
  * AWS_REGION and the credentials are Lambda's own. AWS_ENDPOINT_URL leads all of it to another place (tests).
@@ -92,7 +93,7 @@ export async function openPorts(env: NodeJS.ProcessEnv): Promise<Ports> {
     // Only AWS has a host name for each bucket.
     forcePathStyle: env['AWS_ENDPOINT_URL'] !== undefined,
   });
-  const objects = s3Objects({ client, bucket });
+  const objects = s3Objects({ client, bucket, downloadsUrl: env['DOWNLOADS_URL'] });
   const ticketKey = await loadTicketKey({ client, bucket, random });
   return {
     records: records(env),

@@ -26,13 +26,15 @@ export interface S3Options {
   /** With `requestChecksumCalculation: 'WHEN_REQUIRED'`, else a signed PUT carries the checksum of an empty body. */
   readonly client: S3Client;
   readonly bucket: string;
+  /** A CloudFront distribution before the bucket that passes signed URLs through; they are signed for the bucket all the same. */
+  readonly downloadsUrl?: string | undefined;
 }
 
 /**
  * Objects in one S3 bucket. The client's own retries stay on: whatever is done here may be done twice.
  * Without the right to list the bucket S3 answers 403 for an object that is not there.
  */
-export function s3Objects({ client, bucket }: S3Options): Objects {
+export function s3Objects({ client, bucket, downloadsUrl }: S3Options): Objects {
   const at = (key: string) => ({ Bucket: bucket, Key: key });
   const ask = <T>(answer: Promise<T>): Promise<T> =>
     answer.catch((error: unknown) => {
@@ -57,9 +59,10 @@ export function s3Objects({ client, bucket }: S3Options): Objects {
       return { url, headers };
     },
 
-    signGet: (key, { as } = {}) => {
+    signGet: async (key, { as } = {}) => {
       const command = new GetObjectCommand({ ...at(key), ResponseContentDisposition: disposition(as) });
-      return getSignedUrl(client, command, { expiresIn: SIGNED_URL_S });
+      const url = await getSignedUrl(client, command, { expiresIn: SIGNED_URL_S });
+      return downloadsUrl === undefined ? url : url.replace(new URL(url).origin, downloadsUrl);
     },
 
     put: async (key, bytes) => {
