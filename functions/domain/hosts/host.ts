@@ -24,6 +24,8 @@ export interface HostRecord {
   readonly connection?: string;
   /** When the handshake of the newest connection was: a late `hello` of an older one is no news. */
   readonly openedAt?: number;
+  /** The connection that got the present secret. */
+  readonly openedBy?: string;
   readonly boot?: string;
   /** When `connection` last came or went. */
   readonly since: number;

@@ -156,6 +156,28 @@ describe('a copied disk', () => {
     );
   });
 
+  it('is not suspected of a dial that was given up and arrives after the one that followed it', async () => {
+    await using world = await openWorld();
+    const host = await connectedHost(world, 'foo');
+    world.clock.advance(1);
+    const late = await host.proof();
+    world.clock.advance(10_000);
+    await host.connect();
+    expect(await host.dial(late)).toBe(false);
+    expect(await statusOf(world, 'foo')).toBe('online');
+  });
+
+  it('is not suspected of a host whose hello comes twice, the second time after its connection has ended', async () => {
+    await using world = await openWorld();
+    const host = await enrolledHost(world, 'foo');
+    await host.dial();
+    await host.hello();
+    await host.disconnect();
+    await host.hello();
+    world.clock.advance(1);
+    expect(await host.dial()).toBe(true);
+  });
+
   it('is not suspected of a lone host, however often it crashes between welcome and disk', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.constantFrom('lost', 'stored', 'reported'), { maxLength: 8 }), async (crashes) => {

@@ -42,18 +42,23 @@ export async function hostSaidHello(ports: Ports, id: string, opened: Opened, he
         return nothing(undefined);
       }
       if (stored.data.connection === connection) return nothing(stored.data.secret.generation);
-      const generation = stored.data.secret.generation + 1;
+      // This connection was given its secret before, and has ended since: giving another would leave the host with one that nobody knows.
+      const again = stored.data.openedBy === connection;
+      const generation = stored.data.secret.generation + (again ? 0 : 1);
       const replaced = hello.replaces === true ? undefined : stored.data.connection;
       return {
         writes: [
           putHost(stored, {
             connection,
             openedAt: opened.at,
+            openedBy: connection,
             boot: hello.boot,
             since: stored.data.connection === undefined ? now : stored.data.since,
             // What the host is known to have; a secret that it never showed may have been lost with its welcome.
-            previousSecret: stored.data.previousSecret ?? stored.data.secret,
-            secret: { generation, hash: sha256(secretFor(ports, id, generation, connection)) },
+            ...(!again && {
+              previousSecret: stored.data.previousSecret ?? stored.data.secret,
+              secret: { generation, hash: sha256(secretFor(ports, id, generation, connection)) },
+            }),
             ...(hello.facts !== undefined && { facts: hello.facts }),
           }),
         ],

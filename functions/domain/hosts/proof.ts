@@ -50,7 +50,7 @@ export async function verifyHostProof(ports: ProofPorts, jws: string): Promise<H
   if (same(presented, stored.data.secret)) await confirmSecret(ports, id, presented.generation);
   else if (!same(presented, stored.data.previousSecret)) {
     // A dial that was given up may still arrive, after the one that followed it: that secret was good when it was signed.
-    if (askedAt <= (stored.data.openedAt ?? 0)) throw refused();
+    if (askedAt < (stored.data.openedAt ?? 0)) throw refused();
     await quarantine(ports, stored);
   }
   return stored.data;
