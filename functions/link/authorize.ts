@@ -1,4 +1,4 @@
-import { messageOf } from '#shared/errors.ts';
+import { isFairleadError, messageOf } from '#shared/errors.ts';
 
 import { verifyHostProof } from '../domain/hosts/proof.ts';
 import { DEFAULT_PROJECT, projectNamed } from '../domain/projects.ts';
@@ -27,7 +27,10 @@ export const EVENTS_PATH = '/1.0/events';
 
 const DENIED: Authorization = { allow: false, context: {} };
 
-/** Decides whether a websocket may open: a host by its proof, a user by an API token. Why not is logged and not told. */
+/**
+ * Decides whether a websocket may open: a host by its proof, a user by an API token. Why not is logged and not told.
+ * @throws FairleadError `unavailable` when the store did not answer: that is no verdict, and whoever dials may try again at once
+ */
 export async function authorize(ports: AuthorizePorts, event: ConnectEvent): Promise<Authorization> {
   const [scheme, token = ''] = (event.headers['authorization'] ?? '').split(' ');
   if (scheme?.toLowerCase() !== 'bearer' || token === '') return DENIED;
@@ -45,6 +48,7 @@ export async function authorize(ports: AuthorizePorts, event: ConnectEvent): Pro
     const host = await verifyHostProof(ports, token);
     return granted({ kind: 'host', id: host.id, project: DEFAULT_PROJECT, types: '', opened });
   } catch (error) {
+    if (isFairleadError(error, 'unavailable')) throw error;
     ports.log.info('websocket refused', { address: event.requestContext.sourceIp, why: messageOf(error) });
     return DENIED;
   }
