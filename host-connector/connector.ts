@@ -17,7 +17,7 @@ import type { Host } from './commands/host.ts';
 import type { Journal } from './commands/journal.ts';
 import { measure } from './commands/measure.ts';
 import { NO_MOVES } from './commands/moves/executors.ts';
-import { adopt, reconcile } from './commands/reconcile.ts';
+import { adopt, clearHalfMade, reconcile } from './commands/reconcile.ts';
 import { fullReport } from './commands/report.ts';
 import { state } from './commands/state.ts';
 import { update } from './commands/update.ts';
@@ -32,6 +32,9 @@ import type { Spool } from './link/spool.ts';
 import type { ConnectorStatus } from './status.ts';
 import { Sessions } from './streams/sessions.ts';
 import { CONNECTOR_VERSION } from './version.ts';
+
+/** How often what is left of instances that were not made to the end is looked for. */
+const CLEAR_EVERY_MS = 60_000;
 
 /** What a connector is made of: everything it does to the outside goes through these. */
 export interface ConnectorParts {
@@ -194,7 +197,18 @@ export async function openConnector(parts: ConnectorParts): Promise<Connector> {
 export async function run({ dispatcher, connection }: Connector, parts: ConnectorParts): Promise<void> {
   const booted = afterBoot(dispatcher, parts);
   connection.start();
+  keepClear(dispatcher, parts);
   await booted;
+}
+
+/** What could not be removed at once is tried again for as long as the connector runs. */
+function keepClear(dispatcher: Dispatcher, parts: ConnectorParts): void {
+  const { host, world } = parts;
+  world.schedule(CLEAR_EVERY_MS, () => {
+    clearHalfMade(host, (id, task) => dispatcher.alone(id, task))
+      .catch((error: unknown) => host.log('error', `half-made instances could not be cleared: ${messageOf(error)}`))
+      .finally(() => keepClear(dispatcher, parts));
+  });
 }
 
 /** Once a boot: starts what should run. In the same boot containers that run are simply still there. */

@@ -33,7 +33,7 @@ export const create: Executor<'create'> = async ({ instance: spec, start }, cont
   }
 };
 
-/** Removes everything of an instance that was begun. What cannot be removed now is tried again at the next start: its role stays. */
+/** Removes everything of an instance that was begun. What cannot be removed now is tried again later: its role stays. */
 export async function undoCreate(role: Role, host: Host): Promise<void> {
   const { spec } = role;
   try {
@@ -42,9 +42,6 @@ export async function undoCreate(role: Role, host: Host): Promise<void> {
     await host.disks.remove(spec.id);
     await host.roles.remove(spec.id);
   } catch (error) {
-    host.log(
-      'error',
-      `what was made of "${spec.name}" (${spec.id}) could not be removed; next try at the next start: ${messageOf(error)}`,
-    );
+    host.log('error', `what was made of "${spec.name}" (${spec.id}) could not be removed yet: ${messageOf(error)}`);
   }
 }

@@ -23,7 +23,21 @@ export async function reconcile(host: Host, journal: Journal, spool: Spool): Pro
       `settled ${unfinished.command.kind} ${unfinished.id} after a restart: ${outcome.ok ? 'done' : outcome.error.message}`,
     );
   }
-  for (const role of host.roles.all()) if (!role.ready) await undoCreate(role, host);
+  await clearHalfMade(host, (_id, task) => task());
+}
+
+/** Removes what is left of instances that were not made to the end. @param alone runs a task between the commands for an instance */
+export async function clearHalfMade(
+  host: Host,
+  alone: (id: string, task: () => Promise<void>) => Promise<void>,
+): Promise<void> {
+  for (const { spec } of host.roles.all().filter(({ ready }) => !ready)) {
+    await alone(spec.id, async () => {
+      // It may have been finished, or removed, by the command before.
+      const role = host.roles.find(spec.id);
+      if (role?.ready === false) await undoCreate(role, host);
+    });
+  }
 }
 
 async function settle({ command }: Unfinished, host: Host): Promise<Outcome> {

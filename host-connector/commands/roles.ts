@@ -25,6 +25,9 @@ const role = z.object({
 });
 export type Role = z.infer<typeof role>;
 
+/** A role on its way to the disk. */
+const UNFINISHED_ROLE = 'role.json.new';
+
 /** The role files of all instances here, read once and kept. */
 export class Roles {
   readonly #paths: HostPaths;
@@ -38,7 +41,7 @@ export class Roles {
     this.#roles = roles;
   }
 
-  /** Reads what is there. Folders without a role file are not ours to judge. @throws FairleadError `internal` for a damaged file */
+  /** Reads what is there. Folders without a role file go if nothing is in them, else they are not ours to judge. @throws FairleadError `internal` for a damaged file */
   static async open(paths: HostPaths, disk: Disk = realDisk): Promise<Roles> {
     const roles = new Map<string, Role>();
     for (const id of await namesIn(disk, paths.lxcpath)) {
@@ -46,6 +49,7 @@ export class Roles {
       const path = paths.instance(id).role;
       const text = await readIfThere(path, disk);
       if (text !== undefined) roles.set(id, parse(path, text));
+      else await removeEmpty(paths.instance(id).dir, disk);
     }
     return new Roles(paths, disk, roles);
   }
@@ -131,6 +135,13 @@ export class Roles {
       );
     }
   }
+}
+
+/** A crash between making or removing a folder and its role file leaves an empty one, or one with a role that never came to count. */
+async function removeEmpty(dir: string, disk: Disk): Promise<void> {
+  const rest = await disk.list(dir);
+  if (rest.some(({ name }) => name !== UNFINISHED_ROLE)) return;
+  await disk.remove(dir);
 }
 
 function parse(path: string, text: string): Role {

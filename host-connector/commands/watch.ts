@@ -6,6 +6,8 @@ import type { Host } from './host.ts';
 
 /** Changes this close together are told as one: a start is several. */
 export const SETTLE_MS = 250;
+/** A change that could not be told, as on a full disk, is looked at again after this long. */
+export const AGAIN_MS = 5_000;
 
 /** Tells the edge when an instance changed by itself, or its addresses did. */
 export class Watch {
@@ -36,18 +38,24 @@ export class Watch {
     for (const { spec } of this.#host.roles.all()) this.changed(spec.id);
   }
 
-  #schedule(id: string): void {
+  #schedule(id: string, ms = SETTLE_MS): void {
     this.#soon.set(id, 'scheduled');
-    this.#world.schedule(SETTLE_MS, () => {
+    this.#world.schedule(ms, () => {
       this.#soon.set(id, 'looking');
-      this.#look(id)
-        .catch((error: unknown) => this.#host.log('error', `a change could not be told: ${messageOf(error)}`))
-        .finally(() => {
-          const again = this.#soon.get(id) === 'looking-again';
-          this.#soon.delete(id);
-          if (again) this.changed(id);
-        });
+      this.#look(id).then(
+        () => this.#looked(id),
+        (error: unknown) => {
+          this.#host.log('error', `a change could not be told: ${messageOf(error)}`);
+          this.#schedule(id, AGAIN_MS);
+        },
+      );
     });
+  }
+
+  #looked(id: string): void {
+    const again = this.#soon.get(id) === 'looking-again';
+    this.#soon.delete(id);
+    if (again) this.changed(id);
   }
 
   async #look(id: string): Promise<void> {
