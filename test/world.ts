@@ -86,7 +86,7 @@ export async function openWorld(seed = 1, change: (ports: Ports) => Ports = (por
   const runJobs = async () => {
     for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) await functions.job(job);
   };
-  return {
+  const world: World = {
     ports,
     functions,
     clock,
@@ -96,7 +96,10 @@ export async function openWorld(seed = 1, change: (ports: Ports) => Ports = (por
     logged,
     tokens,
     runJobs,
-    api: (method, path, body, options = {}) => request(functions, tokens['fleet-admin'], method, path, body, options),
+    // Through `this`, so that a copy of the world with other functions asks those.
+    api(method, path, body, options = {}) {
+      return request(this.functions, tokens['fleet-admin'], method, path, body, options);
+    },
     sweep: () => functions.job({ kind: 'sweep' }),
     dump: () => records.dump(),
     [Symbol.asyncDispose]: async () => {
@@ -104,6 +107,7 @@ export async function openWorld(seed = 1, change: (ports: Ports) => Ports = (por
       await rm(root, { recursive: true });
     },
   };
+  return world;
 }
 
 async function tokensOfRoles(ports: Ports): Promise<Record<Role, string>> {

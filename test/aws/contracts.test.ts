@@ -5,7 +5,7 @@ import { s3Objects } from '../../functions/aws/s3-objects.ts';
 import { objectsContract } from '../../functions/ports/objects.contract.ts';
 import { recordsContract } from '../../functions/ports/records.contract.ts';
 import { send } from '../../infra/embedded/test-client.ts';
-import { BUCKET, clock, NO_CLOUD, openCloud, random, TABLE, type Cloud } from './cloud.ts';
+import { BUCKET, clock, NO_CLOUD, openCloud, random, type Cloud } from './cloud.ts';
 
 if (NO_CLOUD === undefined) onMoto();
 else it.skip(`the contracts of records and objects on AWS: ${NO_CLOUD}`);
@@ -19,7 +19,7 @@ function onMoto(): void {
 
   describe('on AWS', () => {
     recordsContract('DynamoDB', async () => ({
-      records: dynamodbRecords({ client: cloud.dynamodb, table: TABLE, clock, random }),
+      records: dynamodbRecords({ client: cloud.dynamodb, table: await cloud.emptyTable(), clock, random }),
       close: async () => undefined,
     }));
     objectsContract('S3', async () => ({

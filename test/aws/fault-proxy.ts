@@ -17,9 +17,17 @@ import { s3Overrides, s3Refusal, vouched, type Credentials } from './s3-rules.ts
  * `error` is answered with that status and error type; `lost` is not answered, the connection breaks; `late` is answered after so many ms.
  */
 export type Fault =
-  | { readonly kind: 'error'; readonly status: number; readonly type: string; readonly applied: boolean }
+  | Failure
   | { readonly kind: 'lost'; readonly applied: boolean }
   | { readonly kind: 'late'; readonly ms: number };
+
+interface Failure {
+  readonly kind: 'error';
+  readonly status: number;
+  readonly type: string;
+  readonly message?: string;
+  readonly applied: boolean;
+}
 
 /** One request that came by: the DynamoDB operation, or the method and path. */
 export interface Seen {
@@ -61,7 +69,7 @@ export async function openFaultProxy(target: string, credentials: Credentials): 
     }
     if (fault.applied) await forward(agent, target, request, body);
     if (fault.kind === 'lost') request.socket.destroy();
-    else respond(response, errorAnswer(fault.status, fault.type));
+    else respond(response, errorAnswer(fault));
   };
 
   const server = createServer((request, response) => {
@@ -107,8 +115,8 @@ async function forward(agent: Agent, target: string, request: IncomingMessage, b
 }
 
 /** As DynamoDB and API Gateway say it. */
-function errorAnswer(status: number, type: string): Answer {
-  const body = Buffer.from(JSON.stringify({ __type: type, message: `injected ${type}` }));
+function errorAnswer({ status, type, message = `injected ${type}` }: Failure): Answer {
+  const body = Buffer.from(JSON.stringify({ __type: type, message }));
   return { status, headers: { 'content-type': 'application/x-amz-json-1.0', 'x-amzn-errortype': type }, body };
 }
 

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FairleadError } from '#shared/errors.ts';
 import { dynamodbRecords } from '../../functions/aws/dynamodb-records.ts';
 import { ConditionFailed, type Records, type Write } from '../../functions/ports/records.ts';
-import { clock, NO_CLOUD, openCloud, random, TABLE, type Cloud } from './cloud.ts';
+import { clock, NO_CLOUD, openCloud, random, TOO_LATE_MS, type Cloud } from './cloud.ts';
 import type { Fault } from './fault-proxy.ts';
 
 if (NO_CLOUD === undefined) onMoto();
@@ -16,7 +16,7 @@ const BROKEN_AFTER: Fault = { ...BROKEN, applied: true };
 const LOST: Fault = { kind: 'lost', applied: false };
 const LOST_AFTER: Fault = { kind: 'lost', applied: true };
 /** Past the client's time-out; the service does its work all the same. */
-const LATE: Fault = { kind: 'late', ms: 600 };
+const LATE: Fault = { kind: 'late', ms: TOO_LATE_MS };
 
 const PASSING: [string, Fault][] = [
   ['is throttled', THROTTLED],
@@ -32,12 +32,14 @@ const UNCERTAIN = PASSING.slice(2);
 
 function onMoto(): void {
   let cloud: Cloud;
+  let table: string;
   let records: Records;
   let partitions = 0;
   const partition = () => `faults#${(partitions += 1)}`;
   beforeAll(async () => {
     cloud = await openCloud();
-    records = dynamodbRecords({ client: cloud.dynamodb, table: TABLE, clock, random });
+    table = await cloud.emptyTable();
+    records = dynamodbRecords({ client: cloud.dynamodb, table, clock, random });
   });
   afterAll(() => cloud[Symbol.asyncDispose]());
 
@@ -120,7 +122,7 @@ function onMoto(): void {
       const stranger = {
         sleep: async () => (pauses++ === 0 ? records.transact([put(pk, 'a', 'stranger', 2)]) : undefined),
       };
-      const ours = dynamodbRecords({ client: cloud.dynamodb, table: TABLE, clock: stranger, random });
+      const ours = dynamodbRecords({ client: cloud.dynamodb, table, clock: stranger, random });
       cloud.proxy.begin(LOST_AFTER);
       await unavailable(ours.transact([put(pk, 'a', 2, 1)]));
       expect(await stored(pk)).toBe('stranger');
