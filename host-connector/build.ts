@@ -1,8 +1,8 @@
-import { cp, mkdir, readdir, readFile } from 'node:fs/promises';
+import { cp, mkdir, readdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build, type Plugin } from 'esbuild';
+import { build } from 'esbuild';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const DEFAULT_OUT = join(HERE, '../dist/connector');
@@ -39,7 +39,6 @@ export async function buildConnector(out = DEFAULT_OUT): Promise<string> {
     format: 'cjs',
     mainFields: ['module', 'main'],
     minify: true,
-    plugins: [zodInParts],
     legalComments: 'none',
     external: ['@lydell/node-pty', 'bufferutil', 'utf-8-validate'],
     banner: { js: BANNER },
@@ -48,19 +47,6 @@ export async function buildConnector(out = DEFAULT_OUT): Promise<string> {
   await cp(join(HERE, 'fairlead-connector.service'), join(out, 'fairlead-connector.service'));
   return out;
 }
-
-/**
- * Of zod only what is used: the object that `import { z }` gives holds all of it, forty languages too, which is a third of the bundle and
- * eight resident megabytes. As a namespace the rest can be left out.
- */
-const zodInParts: Plugin = {
-  name: 'zod-in-parts',
-  setup: (build) =>
-    build.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
-      const source = await readFile(path, 'utf8');
-      return { contents: source.replace("import { z } from 'zod'", "import * as z from 'zod'"), loader: 'ts' };
-    }),
-};
 
 /** node-pty loads a binary by path, so it stays a package: the connector finds it in node_modules beside the bundle. */
 async function copyTerminal(out: string): Promise<void> {

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { FairleadError, messageOf } from '#shared/errors.ts';
 import { toWire, type DownFrame, type UpFrame } from '#shared/link/frames.ts';

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { messageOf } from '#shared/errors.ts';
 import { readIfThere, removeDurably, writeDurably } from './durable.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { isFairleadError } from '#shared/errors.ts';
 import type { Job, Jobs } from '../ports/jobs.ts';

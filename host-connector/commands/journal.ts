@@ -1,6 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { transact } from '../database.ts';
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { commandResult, hostCommand, type CommandResult, type HostCommand } from '#shared/link/commands.ts';
 import { wireError, type WireError } from '#shared/link/frames.ts';

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { FairleadError } from '#shared/errors.ts';
 import { instanceSpec, type InstanceSpec } from '#shared/link/commands.ts';

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { WebSocket } from 'ws';
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { FairleadError, messageOf } from '#shared/errors.ts';
 import { LINK_PATH, websocketUrl } from '#shared/link/address.ts';

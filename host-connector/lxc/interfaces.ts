@@ -1,5 +1,5 @@
 /** `ip -j -s addr` as LXD's network state. Pure; a guest chooses names and addresses, so everything is bounded. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Measurement } from '#shared/link/commands.ts';
 
 const MAX_ADDRESSES = 32;

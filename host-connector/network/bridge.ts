@@ -1,7 +1,7 @@
 /** The managed bridge: a network for the host's instances with DHCP, names, and a way out. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { FairleadError } from '#shared/errors.ts';
 import { MANAGED_BRIDGE } from '#shared/config/defaults.ts';
 import type { HostPaths } from '../host/paths.ts';

@@ -1,5 +1,5 @@
 /** Ceilings: how far a project, or a host, lets an instance's configuration go; and the host's policy file. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { parse } from '../lxd/parse.ts';
 import { MANAGED_BRIDGE } from './defaults.ts';
 import { absolutePath, interfaceName } from './values.ts';

@@ -1,5 +1,5 @@
 /** The kinds of values that configuration keys and device options take. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { FairleadError } from '../errors.ts';
 import { quote } from '../lxd/parse.ts';
 import * as quantity from './quantities.ts';

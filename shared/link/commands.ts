@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { config, instanceReport, instanceSpec, uuid } from './instance.ts';
 import { moveCommands, moveResults } from './moves.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { FairleadError, ERROR_STATUS, type ErrorCode } from '../errors.ts';
 import { commandResult, fingerprint, hostCommand, hostFacts, instanceReport, uuid } from './commands.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** An instance as host commands and reports carry it: what it is to be, and what it is like. */
 

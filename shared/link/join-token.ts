@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { FairleadError } from '../errors.ts';
 import { fingerprint } from './commands.ts';

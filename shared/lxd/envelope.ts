@@ -1,5 +1,5 @@
 /** The three envelopes every answer below `/1.0` comes in. Clients decide on `type`; an error's code is also the HTTP status. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { operationPath, Operation } from './operation.ts';
 import { STATUS, statusFields } from './status.ts';
 

@@ -1,5 +1,5 @@
 /** Exec and console requests, and what their control sockets carry. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 const noNul = z.string().refine((text) => !text.includes('\0'), 'must not hold a NUL character');
 

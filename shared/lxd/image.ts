@@ -1,5 +1,5 @@
 /** Images and their aliases. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { instanceName, imageAlias, profileName, snapshotName } from './names.ts';
 
 /** The only ones: an algorithm never carries arguments (a way into a shell once, CVE-2026-28384). '' leaves the choice to us. */

@@ -1,5 +1,5 @@
 /** Instances, their state and snapshots: what is read from clients (loose schemas) and what we answer (plain types). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { imageOrigin } from './image.ts';
 import { configMap, devicesMap, type Config, type Devices } from './maps.ts';
 import { newInstanceName, newSnapshotName, profileName } from './names.ts';

@@ -1,5 +1,5 @@
 /** The two string maps that instances and profiles carry, and how they are read. What the keys mean is shared/config's. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Configuration keys to values; every value is a string, as in LXD. */
 export type Config = Record<string, string>;

@@ -2,7 +2,7 @@
  * What things may be called. A name is the only text from outside that ever becomes part of a path, a record key or a
  * host name, so each rule is an allow-list (security requirement R27) and each refusal says what is allowed.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { FairleadError } from '../errors.ts';
 import { quote } from './parse.ts';
 

@@ -1,5 +1,5 @@
 /** Background operations, as clients see them. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const OPERATION_CLASSES = ['task', 'websocket', 'token'] as const;
 export type OperationClass = (typeof OPERATION_CLASSES)[number];

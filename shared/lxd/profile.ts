@@ -1,5 +1,5 @@
 /** Profiles: configuration and devices that instances share. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { configMap, devicesMap, type Config, type Devices } from './maps.ts';
 import { profileName } from './names.ts';
 

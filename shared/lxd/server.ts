@@ -1,5 +1,5 @@
 /** `GET /1.0`: the server, its extensions and, for who is trusted, its environment. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 export interface Server {
   api_extensions: string[];

@@ -1,5 +1,5 @@
 import { decodeJwt, importJWK, jwtVerify } from 'jose';
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { FairleadError } from '#shared/errors.ts';
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { hostFacts } from '#shared/link/commands.ts';
 import { hostName, siteName } from '#shared/lxd/names.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { FairleadError } from '#shared/errors.ts';
 import { AliasesPost, AliasPatch, AliasPost, AliasPut } from '#shared/lxd/image.ts';
