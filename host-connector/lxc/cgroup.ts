@@ -11,6 +11,8 @@ export interface Cgroups {
   readonly unified: string | undefined;
   /** v1 controllers with their mount points. */
   readonly controllers: ReadonlyMap<string, string>;
+  /** Mount point of the v1 hierarchy without controllers that systemd keeps. */
+  readonly systemd: string | undefined;
 }
 
 const V1_CONTROLLERS = new Set([
@@ -29,16 +31,18 @@ const V1_CONTROLLERS = new Set([
 export function parseCgroups(mountinfo: string): Cgroups {
   const controllers = new Map<string, string>();
   let unified: string | undefined;
+  let systemd: string | undefined;
   for (const line of mountinfo.split('\n')) {
     const [before = '', after = ''] = line.split(' - ');
     const [type, , superOptions = ''] = after.split(' ');
     const mountPoint = before.split(' ')[4] ?? '';
     if (type === 'cgroup2') unified ??= mountPoint;
     if (type !== 'cgroup') continue;
+    if (superOptions.split(',').includes('name=systemd')) systemd ??= mountPoint;
     for (const option of superOptions.split(',')) if (V1_CONTROLLERS.has(option)) controllers.set(option, mountPoint);
   }
   const layout = controllers.size === 0 ? 'v2' : unified === undefined ? 'v1' : 'hybrid';
-  return { layout, unified, controllers };
+  return { layout, unified, controllers, systemd };
 }
 
 /**
