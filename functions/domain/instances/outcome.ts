@@ -119,6 +119,7 @@ const ACTION: Readonly<Record<Task['action'], string | undefined>> = {
   unfreeze: 'instance-resumed',
   update: 'instance-updated',
   delete: undefined,
+  move: undefined,
 };
 
 function changedUses(before: InstanceRecord, after: InstanceRecord): Write[] {
@@ -156,9 +157,16 @@ export function reportedEvent(before: InstanceRecord, after: InstanceRecord, hos
   return [instanceEvent(`instance-${action}`, after, host, now)];
 }
 
-/** The writes that release an instance whose operation was given up: one that was only being made is forgotten. */
-export function instanceAfterAbandon(instance: Stored<InstanceRecord>, operation: OperationRecord): Write[] {
+/**
+ * The writes that release an instance whose operation was given up. One that was only being made is forgotten, unless its host may have
+ * made it: then it stays, and the next report tells whether there is such an instance.
+ */
+export function instanceAfterAbandon(
+  instance: Stored<InstanceRecord>,
+  operation: OperationRecord,
+  maybeDone: boolean,
+): Write[] {
   if (instance.data.task?.operation !== operation.id) return [];
-  if (instance.data.task.action === 'create') return forgetInstance(instance.data, instance.rev);
+  if (instance.data.task.action === 'create' && !maybeDone) return forgetInstance(instance.data, instance.rev);
   return [putInstance(withoutTask(instance.data), instance.rev)];
 }

@@ -83,6 +83,25 @@ describe('an operation whose host is offline', () => {
 });
 
 describe('cancelling', () => {
+  it('keeps an instance that its host may have made, until the host tells', async () => {
+    for (const made of [true, false]) {
+      await using world = await openWorld();
+      const host = await connectedHost(world, 'foo');
+      await begin(world);
+      // Done, but nobody hears of it.
+      if (made) host.result(host.pending()[0]!);
+      await host.disconnect();
+      world.clock.advance(OPERATION_DEADLINE_MS);
+      await world.sweep();
+      await host.connect();
+      const instance = (await world.api('GET', '/1.0/instances/c1')).metadata as { status: string };
+      expect(instance.status).toBe(made ? 'Stopped' : 'Error');
+      expect((await world.api('DELETE', '/1.0/instances/c1')).status).toBe(202);
+      await host.work();
+      expect((await world.api('GET', '/1.0/instances/c1')).status).toBe(404);
+    }
+  });
+
   it('calls a command back from its host and leaves the end to it', async () => {
     await using world = await openWorld();
     const host = await connectedHost(world, 'foo');

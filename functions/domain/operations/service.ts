@@ -13,6 +13,7 @@ import { commandById, deliverCommand, dequeueCommand, recallCommand, type Outbox
 import { instanceAfterAbandon } from '../instances/outcome.ts';
 import type { InstanceRecord } from '../instances/instance.ts';
 import { keys } from '../keys.ts';
+import { abortMove } from '../moves/advance.ts';
 import { forgetStream, tellOver } from '../streams/attach.ts';
 import type { StreamRecord } from '../streams/tickets.ts';
 import { ended, endOperation, putOperation, renderOperation, type OperationRecord } from './operation.ts';
@@ -91,11 +92,8 @@ export async function noteProgress(ports: Ports, host: string, command: string, 
     () => ports.records.get<OperationRecord>(keys.operation(project, operation)),
     (stored) => {
       if (stored === undefined || ended(stored.data)) return nothing(undefined);
-      const data = {
-        ...stored.data,
-        updatedAt: ports.clock.now(),
-        metadata: { ...stored.data.metadata, download_progress: text },
-      };
+      const now = ports.clock.now();
+      const data = { ...stored.data, updatedAt: now, metadata: withProgress(stored.data, text, now) };
       return {
         writes: [putOperation(data, stored.rev)],
         effects: [operationEvent(data, 'none')],
@@ -106,11 +104,24 @@ export async function noteProgress(ports: Ports, host: string, command: string, 
   if (value !== undefined) await perform(ports, effects);
 }
 
+/** A move says in which phase it is, and since when the instance stands still. */
+function withProgress({ metadata, move }: OperationRecord, text: string, now: number): Record<string, unknown> {
+  if (move === undefined) return { ...metadata, download_progress: text };
+  const { phase, frozen_at: frozen } = metadata;
+  const stood =
+    typeof frozen === 'string' ? `, standing still for ${((now - Date.parse(frozen)) / 1000).toFixed(1)} s` : '';
+  return { ...metadata, move_progress: `${String(phase)}: ${text}${stood}` };
+}
+
 /**
  * Cancels an operation: what waits in the outbox is taken out, a command already with its host is called back, best effort.
  * @throws FairleadError `not_found`, or `wrong_state` when it has ended.
  */
 export async function cancelOperation(ports: Ports, project: string, id: string): Promise<void> {
+  const { data } = await load(ports, project, id);
+  const { move } = data;
+  if (move !== undefined && !ended(data))
+    return abortMove(ports, project, move, new FairleadError('cancelled', 'Move cancelled.'));
   await abandon(ports, project, id, { status: STATUS.cancelled, error: 'Operation cancelled', refuseEnded: true });
 }
 
@@ -210,7 +221,7 @@ export function planAbandon(state: AbandonState, how: Abandonment, now: number):
     writes: [
       end.write,
       ...(command ? dequeueCommand(command.host, command.entry) : []),
-      ...(instance ? instanceAfterAbandon(instance, operation.data) : []),
+      ...(instance ? instanceAfterAbandon(instance, operation.data, sent !== undefined) : []),
       ...(stream ? forgetStream(stream.data) : []),
     ],
     effects: [operationEvent(end.operation, host?.name ?? 'none'), ...(stream ? [tellOver(stream.data)] : [])],
