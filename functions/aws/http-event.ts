@@ -17,5 +17,5 @@ export function toHttpEvent(event: HttpEvent): HttpEvent {
 function encoded(path: string): string {
   const [, folder, name] = ALIAS.exec(path) ?? [];
   const whole = folder === undefined ? path : folder + (name ?? '').replaceAll('/', '%2F');
-  return whole.replaceAll(UNSAFE, encodeURIComponent);
+  return whole.toWellFormed().replaceAll(UNSAFE, encodeURIComponent);
 }
