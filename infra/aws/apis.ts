@@ -23,10 +23,9 @@ import type { Settings } from './settings.ts';
 const STAGE = 'live';
 /**
  * Of the account's 10,000 requests a second (in most Regions) that all its APIs share: neither a flood of requests nor one of messages takes
- * everything.
+ * everything. The burst is half of it, as AWS has it.
  */
-const HTTP_LIMIT = { rateLimit: 2000, burstLimit: 1000 };
-const LINK_LIMIT = { rateLimit: 6000, burstLimit: 3000 };
+const limit = (rateLimit: number) => ({ rateLimit, burstLimit: Math.ceil(rateLimit / 2) });
 
 export interface Handlers {
   readonly http: IFunction;
@@ -54,7 +53,7 @@ export class Apis extends Construct {
       httpApi: this.http,
       stageName: '$default',
       autoDeploy: true,
-      throttle: HTTP_LIMIT,
+      throttle: limit(settings.httpRate),
       detailedMetricsEnabled: true,
       accessLogSettings: {
         destination: new LogGroupLogDestination(
@@ -75,7 +74,7 @@ export class Apis extends Construct {
       webSocketApi: this.websocket,
       stageName: STAGE,
       autoDeploy: true,
-      throttle: LINK_LIMIT,
+      throttle: limit(settings.linkRate),
       ...(names && { domainMapping: { domainName: names.link } }),
     });
     const own = settings.domains;

@@ -11,6 +11,8 @@ describe('settings', () => {
       name: 'Fairlead',
       destroyData: false,
       downloads: 's3',
+      httpRate: 2000,
+      linkRate: 6000,
       logDays: 30,
       reserve: {},
       tags: {},

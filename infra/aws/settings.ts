@@ -42,6 +42,9 @@ const shape = z.strictObject({
   logDays: z.coerce.number().pipe(z.enum(RetentionDays)).default(RetentionDays.ONE_MONTH),
   /** Makes data deletable, and deletes it with the stack. */
   destroyData: flag,
+  /** Requests, and messages with posts, that are let in a second; the account's quota is shared by both. */
+  httpRate: z.coerce.number().int().positive().default(2000),
+  linkRate: z.coerce.number().int().positive().default(6000),
   /** Concurrency set aside, such as `http=100,link=200`. New accounts have too little to set any aside. */
   reserve: pairs(z.coerce.number().int().positive()).default({}),
   /** A table restored from a backup, to be used instead of the stack's own. */
