@@ -72,6 +72,9 @@ export const keys = {
   operation: (project: string, id: string) => sharded(`OPERATIONS#${project}`, id),
   operations: (project: string) => shards(`OPERATIONS#${project}`),
 
+  move: (project: string, id: string) => sharded(`MOVES#${project}`, id),
+  moves: (project: string) => shards(`MOVES#${project}`),
+
   stream: (id: string) => single(`STREAM#${id}`),
   streamOfHost: (host: string, id: string): Key => ({ pk: `HOST#${host}`, sk: `STREAM#${id}` }),
   streamsOfHost: (host: string) => ({ pk: `HOST#${host}`, prefix: 'STREAM#' }),
@@ -86,4 +89,14 @@ export const keys = {
 /** Where an uploaded part lies in Objects. */
 export function partKey(upload: string, index: number, sha256: string): string {
   return `upload/${upload}/${String(index).padStart(4, '0')}-${sha256}`;
+}
+
+/** Where the objects of a move lie; hosts only ever name what stands behind the attempt. */
+export function transferKey(move: string, attempt: number, name: string): string {
+  return `${transferPrefix(move)}${attempt}/${name}`;
+}
+
+/** What the keys of all objects of a move begin with. */
+export function transferPrefix(move: string): string {
+  return `transfer/${move}/`;
 }

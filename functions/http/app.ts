@@ -14,6 +14,7 @@ import { parseBody, RouteTable, type Answer, type Call, type Route } from './rou
 import { fleetRoutes } from './routes/fleet.ts';
 import { imageRoutes } from './routes/images.ts';
 import { instanceRoutes } from './routes/instances.ts';
+import { moveRoutes } from './routes/moves.ts';
 import { operationRoutes } from './routes/operations.ts';
 import { profileRoutes } from './routes/profiles.ts';
 import { serverRoutes } from './routes/server.ts';
@@ -34,6 +35,7 @@ export function routeTable(): RouteTable {
     ...instanceRoutes,
     ...imageRoutes,
     ...profileRoutes,
+    ...moveRoutes,
     ...operationRoutes,
     ...fleetRoutes,
     ...trustRoutes,

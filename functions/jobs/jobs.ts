@@ -5,6 +5,7 @@ import { commandById, deliver, isTooLate } from '../domain/hosts/outbox.ts';
 import { ingest } from '../domain/images/ingest.ts';
 import { sweepUploads } from '../domain/images/upload.ts';
 import { keys } from '../domain/keys.ts';
+import { sweepMoves } from '../domain/moves/advance.ts';
 import { ended, putOperation, type OperationRecord } from '../domain/operations/operation.ts';
 import { expireOperation } from '../domain/operations/service.ts';
 import { DEFAULT_PROJECT } from '../domain/projects.ts';
@@ -40,6 +41,7 @@ async function sweep(ports: Ports): Promise<void> {
   for (const host of hosts) await attempt(ports, 'deliver', () => deliver(ports, host));
   const lost = running.filter(({ data }) => data.deadline > now && data.updatedAt + JOB_LOST_MS <= now);
   for (const operation of lost) await attempt(ports, 'enqueue', () => enqueueAgain(ports, operation));
+  await attempt(ports, 'moves', () => sweepMoves(ports, DEFAULT_PROJECT));
   await attempt(ports, 'uploads', () => sweepUploads(ports));
 }
 

@@ -3,7 +3,9 @@ import { decodeUp, toWire, type UpFrame } from '#shared/link/frames.ts';
 import { HEARTBEAT_MS, PROTOCOL_VERSION, ROTATE_MIN_MS } from '#shared/link/limits.ts';
 
 import { currentHost, hostSaidHello } from '../domain/hosts/presence.ts';
-import { receiveAsk, receiveEvent, receiveReport, receiveResult } from '../domain/hosts/receive.ts';
+import { answer, receiveEvent, receiveReport, receiveResult } from '../domain/hosts/receive.ts';
+import { imagePartsForHost } from '../domain/images/service.ts';
+import { announceChunk, putsForSource, urlsForTarget } from '../domain/moves/objects.ts';
 import { noteProgress } from '../domain/operations/service.ts';
 import { attach, connectionOfHost } from '../domain/streams/attach.ts';
 import { forward } from '../domain/streams/forward.ts';
@@ -63,11 +65,13 @@ async function fromHost(
     case 'progress':
       return noteProgress(ports, host.data.id, frame.id, frame.text);
     case 'ask':
-      return receiveAsk(ports, host, connection, frame);
-    // The objects of moves.
+      return answer(ports, connection, frame.id, imagePartsForHost(ports, host.data.id, frame));
     case 'ask-put':
+      return answer(ports, connection, frame.id, putsForSource(ports, host.data, frame));
     case 'ask-get':
+      return answer(ports, connection, frame.id, urlsForTarget(ports, host.data, frame));
     case 'chunk':
+      return announceChunk(ports, host.data, frame);
     case 'hb':
     case 'attach':
       return;

@@ -9,7 +9,7 @@ import { keys } from '../keys.ts';
 import { hostConnectionEnded } from './connection-ended.ts';
 import { hostById, offlineSince, onceBack, online, type HostRecord } from './host.ts';
 
-/** How long a reader waits for a host's answer. */
+/** How long a reader waits for a host's answer, unless it says otherwise. */
 const ASK_MS = 5_000;
 /** A question that could not be posted is tried again so soon. */
 const UNPOSTED_MS = 250;
@@ -27,7 +27,12 @@ export interface Question {
  * Asks a connected host something that changes nothing, and waits for the answer.
  * @throws FairleadError `host_offline`, `timed_out`, or what the host answered.
  */
-export async function askHost(ports: Ports, host: HostRecord, command: HostCommand): Promise<CommandResult> {
+export async function askHost(
+  ports: Ports,
+  host: HostRecord,
+  command: HostCommand,
+  withinMs: number = ASK_MS,
+): Promise<CommandResult> {
   const present = await onceBack(ports, host);
   if (!online(present)) {
     throw new FairleadError(
@@ -36,7 +41,7 @@ export async function askHost(ports: Ports, host: HostRecord, command: HostComma
     );
   }
   const id = ports.random.uuid();
-  const expires = ports.clock.now() + ASK_MS;
+  const expires = ports.clock.now() + withinMs;
   const question: Question = { host: host.id, question: true };
   await ports.records.transact([
     { op: 'put', key: keys.command(id), data: question, when: 'absent', expiresAt: expires + ASK_MS },
@@ -45,7 +50,7 @@ export async function askHost(ports: Ports, host: HostRecord, command: HostComma
   if (!posted)
     throw new FairleadError('host_offline', `Host "${host.name}" just lost its connection. Try again when it is back.`);
   if (reply === undefined)
-    throw new FairleadError('timed_out', `Host "${host.name}" did not answer within ${ASK_MS / 1000} s.`);
+    throw new FairleadError('timed_out', `Host "${host.name}" did not answer within ${withinMs / 1000} s.`);
   if (reply.error !== undefined) throw fromWire(reply.error);
   if (reply.result !== undefined) return reply.result;
   throw new FairleadError('protocol', `Host "${host.name}" answered nothing. Update its connector, then try again.`);

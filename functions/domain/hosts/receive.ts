@@ -1,12 +1,11 @@
 import { isFairleadError } from '#shared/errors.ts';
 import type { InstanceReport } from '#shared/link/commands.ts';
-import { toWire, type UpFrame } from '#shared/link/frames.ts';
+import { toWire, type DownFrame, type UpFrame } from '#shared/link/frames.ts';
 
 import type { Ports } from '../../ports/ports.ts';
 import { queryAll, type Stored } from '../../ports/records.ts';
 import { decide, nothing } from '../decide.ts';
 import { perform } from '../effects.ts';
-import { imagePartsForHost } from '../images/service.ts';
 import { planDelete } from '../instances/change.ts';
 import type { InstanceRecord } from '../instances/instance.ts';
 import { putInstance } from '../instances/instance.ts';
@@ -20,6 +19,7 @@ import {
 } from '../instances/outcome.ts';
 import type { TaskInput } from '../instances/task.ts';
 import { keys } from '../keys.ts';
+import { moveAnswered, moveOf } from '../moves/advance.ts';
 import type { OperationRecord } from '../operations/operation.ts';
 import type { StreamRecord } from '../streams/tickets.ts';
 import { answerQuestion, type Question } from './ask.ts';
@@ -43,15 +43,22 @@ export async function receiveResult(
     if (question.data.host === host.data.id)
       await answerQuestion(ports, question, { result: frame.result, error: frame.error });
   } else {
-    const input = followUp(ports);
-    const { effects } = await decide(
-      ports,
-      () => loadOutcome(ports, host.data, frame.id),
-      (state) => (state === undefined ? nothing(undefined) : planOutcome(state, outcomeOf(frame), input)),
-    );
-    await perform(ports, effects);
+    await takeOutcome(ports, host.data, frame.id, outcomeOf(frame));
   }
   await ports.links.post(connection, { t: 'got', n: frame.n });
+}
+
+async function takeOutcome(ports: Ports, host: HostRecord, command: string, outcome: Outcome): Promise<void> {
+  const found = await commandById(ports, command);
+  if (found?.host !== host.id) return;
+  if (moveOf(found.entry.data) !== undefined) return moveAnswered(ports, host, found.entry.data, outcome);
+  const input = followUp(ports);
+  const { effects } = await decide(
+    ports,
+    () => loadOutcome(ports, host, command),
+    (state) => (state === undefined ? nothing(undefined) : planOutcome(state, outcome, input)),
+  );
+  await perform(ports, effects);
 }
 
 /** `ok` decides: a failure without a reason is still one. */
@@ -156,18 +163,17 @@ async function markMissing(ports: Ports, host: HostRecord, held: ReadonlySet<str
   }
 }
 
-/** A host needs URLs of an image for a command it is working on. */
-export async function receiveAsk(
+/** Answers what a host asked for a command it is working on: with what it needs, or with the reason it does not get it. */
+export async function answer(
   ports: Ports,
-  host: Stored<HostRecord>,
   connection: string,
-  frame: Frame<'ask'>,
+  id: string,
+  found: Promise<Omit<Extract<DownFrame, { t: 'answer' }>, 't' | 'id'>>,
 ): Promise<void> {
   try {
-    const answer = await imagePartsForHost(ports, host.data.id, frame);
-    await ports.links.post(connection, { t: 'answer', id: frame.id, ...answer });
+    await ports.links.post(connection, { t: 'answer', id, ...(await found) });
   } catch (error) {
     if (!isFairleadError(error)) throw error;
-    await ports.links.post(connection, { t: 'answer', id: frame.id, error: toWire(error) });
+    await ports.links.post(connection, { t: 'answer', id, error: toWire(error) });
   }
 }

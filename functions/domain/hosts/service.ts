@@ -8,6 +8,7 @@ import { hostEvent } from '../events/lifecycle.ts';
 import type { InstanceRecord } from '../instances/instance.ts';
 import { forgetInstance } from '../instances/instance.ts';
 import { keys } from '../keys.ts';
+import { moveOf, tickMove } from '../moves/advance.ts';
 import { failOperation } from '../operations/service.ts';
 import type { OutboxEntry } from './outbox.ts';
 import { hostByName, online, putHost, type HostRecord } from './host.ts';
@@ -122,7 +123,7 @@ export async function removeHost(ports: Ports, name: string, force: boolean): Pr
   await abandonWork(ports, id, name);
   // Read again: one may have been created until the moment the host's name went.
   for (const pointer of await queryAll<{ id: string }>(ports.records, keys.instancesOn(id))) {
-    await forget(ports, pointer.sk, pointer.data.id);
+    await forget(ports, id, pointer.sk, pointer.data.id);
   }
 }
 
@@ -130,17 +131,21 @@ export async function removeHost(ports: Ports, name: string, force: boolean): Pr
 async function abandonWork(ports: Ports, host: string, name: string): Promise<void> {
   const { pk, prefix } = keys.outboxOf(host);
   for (const { data } of await queryAll<OutboxEntry>(ports.records, pk, prefix)) {
-    await failOperation(ports, data.project, data.operation, `Host "${name}" was removed from the fleet.`);
+    const move = moveOf(data);
+    if (move === undefined)
+      await failOperation(ports, data.project, data.operation, `Host "${name}" was removed from the fleet.`);
+    else await tickMove(ports, data.project, move);
   }
 }
 
-async function forget(ports: Ports, place: string, id: string): Promise<void> {
+async function forget(ports: Ports, host: string, place: string, id: string): Promise<void> {
   const [project = ''] = place.split('#');
   await decide(
     ports,
     () => ports.records.get<InstanceRecord>(keys.instance(project, id)),
     (instance) => ({
-      writes: instance === undefined ? [] : forgetInstance(instance.data, instance.rev),
+      // One that was only on its way here is still elsewhere.
+      writes: instance?.data.host === host ? forgetInstance(instance.data, instance.rev) : [],
       effects: [],
       value: undefined,
     }),

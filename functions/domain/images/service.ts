@@ -165,7 +165,8 @@ export async function imagePartsForHost(
 ): Promise<{ parts: { url: string; length: number; sha256: string }[]; total: number }> {
   const found = await commandById(ports, ask.command);
   const command = found?.entry.data.command;
-  const named = command?.kind === 'create' && command.instance.image?.fingerprint === ask.fingerprint;
+  const named =
+    command !== undefined && 'instance' in command && command.instance.image?.fingerprint === ask.fingerprint;
   if (found?.host !== host || !named)
     throw new FairleadError('forbidden', 'No command under way on this host names that image.');
   const { project } = found.entry.data;

@@ -40,7 +40,7 @@ export interface InstanceRecord {
 
 export interface Task {
   readonly operation: string;
-  readonly action: 'create' | 'start' | 'stop' | 'restart' | 'freeze' | 'unfreeze' | 'update' | 'delete';
+  readonly action: 'create' | 'start' | 'stop' | 'restart' | 'freeze' | 'unfreeze' | 'update' | 'delete' | 'move';
 }
 
 /** An update that exchanges all of more profiles than this does not fit one transaction. */

@@ -27,6 +27,8 @@ export interface OperationRecord {
   readonly job?: 'ingest';
   /** What ends with it: an instance's lock is released when its operation is final. */
   readonly instance?: string;
+  /** The move it is the operation of: that decides when it is over. */
+  readonly move?: string;
   /** Websocket operations: one-use secrets by descriptor, hashed; spent when the stream is attached. */
   readonly secrets?: Readonly<Record<string, string>>;
   readonly stream?: string;
@@ -53,6 +55,7 @@ export interface NewOperation {
   readonly command?: string;
   readonly job?: 'ingest';
   readonly instance?: string;
+  readonly move?: string;
   readonly secrets?: Readonly<Record<string, string>>;
   readonly request?: unknown;
 }
