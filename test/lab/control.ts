@@ -3,9 +3,12 @@ import { once } from 'node:events';
 import { parseArgs } from 'node:util';
 
 import type { Links } from '../../functions/ports/links.ts';
+import type { Ports } from '../../functions/ports/ports.ts';
 import type { ChaosOptions } from '../../infra/embedded/chaos.ts';
 import { systemClock } from '../../infra/embedded/clock.ts';
 import { controlPlane } from '../../infra/embedded/control-plane.ts';
+import { bundleProgram } from '../../infra/embedded/isolated/bundle.ts';
+import { isolated, type Isolated } from '../../infra/embedded/isolated/isolated.ts';
 import { createLog } from '../../infra/embedded/log.ts';
 import type { GatewayRules } from '../../infra/embedded/rules.ts';
 import { startEmbedded, type ControlPlane, type EmbeddedOptions } from '../../infra/embedded/up.ts';
@@ -48,17 +51,27 @@ function hurrying(links: Links): Links {
   };
 }
 
-function optionsOf(): Pick<EmbeddedOptions, 'controlPlane' | 'rules' | 'chaos'> {
+const clock = systemClock();
+let threads: Isolated | undefined;
+
+/** The functions as the mode wants them. */
+async function loaded(): Promise<Pick<EmbeddedOptions, 'controlPlane' | 'rules' | 'chaos'>> {
+  if (MODE === 'plain') return { controlPlane };
   if (MODE === 'chaos') return { controlPlane: inHurry(controlPlane), rules: RULES, chaos: CHAOS };
-  return { controlPlane };
+  const program = await bundleProgram();
+  const createFunctions = (ports: Ports) => (threads = isolated({ program, ports, clock }));
+  return { controlPlane: { ...controlPlane, createFunctions } };
 }
 
 const { data = '', listen = '' } = parseArgs({
   options: { data: { type: 'string' }, listen: { type: 'string' } },
 }).values;
-const clock = systemClock();
+
 const log = createLog({ level: 'error', clock, write: (line) => process.stderr.write(line) });
-const running = await startEmbedded({ listen, dataDir: data, log, clock, version: '0.1.0', ...optionsOf() });
+const running = await startEmbedded({ listen, dataDir: data, log, clock, version: '0.1.0', ...(await loaded()) });
 process.stdout.write(`ready at ${running.url}, mode ${MODE}${MODE === 'chaos' ? `, FAIRLEAD_SEED=${SEED}` : ''}\n`);
 await once(process, 'SIGTERM');
 await running.stop();
+await threads?.stop();
+// Whoever ends us looks at this: in the cloud what is left behind is frozen, and may never happen.
+process.exitCode = threads !== undefined && threads.leftBehind.length > 0 ? 1 : 0;

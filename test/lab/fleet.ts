@@ -189,8 +189,15 @@ export class Fleet {
 
   /** Ends the control plane, gently or not. */
   async stopControl(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-    await end(this.#control, signal);
+    const control = this.#control;
+    await end(control, signal);
     this.#control = undefined;
+    if (MODE === 'fresh' && signal === 'SIGTERM' && control !== undefined && control.exitCode !== 0) {
+      throw new FairleadError(
+        'internal',
+        'A function returned before its work was done; what it left is logged above.',
+      );
+    }
   }
 
   async #enrol(name: string): Promise<void> {

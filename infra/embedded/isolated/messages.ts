@@ -1,0 +1,40 @@
+import type { Functions } from '../../../functions/functions.ts';
+import type { Deployment } from '../../../functions/ports/ports.ts';
+import type { ErrorData } from './error-data.ts';
+
+/** What the gateway's thread and the thread of a function say to each other. */
+
+/** What a thread is started with. */
+export interface ThreadData {
+  /** CommonJS text whose `open` ({@link Open}) makes the program. */
+  readonly program: string;
+  readonly deployment: Deployment;
+}
+
+export type Entry = keyof Functions;
+
+export type ToThread =
+  | { readonly t: 'invoke'; readonly entry: Entry; readonly event: unknown }
+  | { readonly t: 'answer'; readonly call: number; readonly outcome: Outcome };
+
+export type FromThread =
+  | { readonly t: 'ready' }
+  | { readonly t: 'call'; readonly call: number; readonly door: string; readonly args: readonly unknown[] }
+  /** A call that nobody waits for: a line of the log. */
+  | { readonly t: 'note'; readonly door: string; readonly args: readonly unknown[] }
+  /** The handler returned; `left` names what it did not wait for. */
+  | { readonly t: 'done'; readonly outcome: Outcome; readonly left: readonly string[] };
+
+export type Outcome =
+  | { readonly ok: true; readonly value: unknown }
+  | { readonly ok: false; readonly error: ErrorData };
+
+/** The way of a program to the outside. */
+export interface Outside {
+  call(door: string, args: readonly unknown[]): Promise<Outcome>;
+  note(door: string, args: readonly unknown[]): void;
+  readonly deployment: Deployment;
+}
+
+/** One program in a module graph of its own. Another one that keeps this shape (the entries of the cloud) runs in the same threads. */
+export type Open = (outside: Outside) => (entry: Entry, event: unknown) => Promise<Outcome>;

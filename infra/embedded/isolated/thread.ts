@@ -1,0 +1,52 @@
+/** The thread of one function at a time: loads the program anew for each invocation, and tells what it left behind. */
+import { createRequire } from 'node:module';
+import { Script } from 'node:vm';
+import { parentPort, workerData } from 'node:worker_threads';
+
+import type { FromThread, Open, Outcome, Outside, ThreadData, ToThread } from './messages.ts';
+
+/** Timers that still run; sockets are not counted, since keeping them open for the next invocation is good manners in the cloud. */
+const RUNNING = new Set(['Timeout', 'Immediate']);
+
+const { program, deployment } = workerData as ThreadData;
+const require = createRequire(import.meta.url);
+const script = new Script(`(function (require, module, exports) {${program}\n})`, { filename: 'program.cjs' });
+const waiting = new Map<number, { readonly door: string; readonly settle: (outcome: Outcome) => void }>();
+let calls = 0;
+
+const outside: Outside = {
+  call: (door, args) =>
+    new Promise((settle) => {
+      waiting.set(++calls, { door, settle });
+      say({ t: 'call', call: calls, door, args });
+    }),
+  note: (door, args) => say({ t: 'note', door, args }),
+  deployment,
+};
+
+function say(message: FromThread): void {
+  parentPort?.postMessage(message);
+}
+
+/** A module graph that nobody used before. */
+function load(): { open: Open } {
+  const module = { exports: {} as { open: Open } };
+  const evaluate = script.runInThisContext() as (...args: unknown[]) => void;
+  evaluate(require, module, module.exports);
+  return module.exports;
+}
+
+async function invoke({ entry, event }: Extract<ToThread, { t: 'invoke' }>): Promise<void> {
+  const outcome = await load().open(outside)(entry, event);
+  const timers = process.getActiveResourcesInfo().filter((kind) => RUNNING.has(kind));
+  say({ t: 'done', outcome, left: [...[...waiting.values()].map(({ door }) => door), ...timers] });
+}
+
+parentPort?.on('message', (message: ToThread) => {
+  if (message.t === 'invoke') void invoke(message);
+  else {
+    waiting.get(message.call)?.settle(message.outcome);
+    waiting.delete(message.call);
+  }
+});
+say({ t: 'ready' });
