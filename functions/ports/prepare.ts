@@ -1,5 +1,12 @@
 import { FairleadError } from '#shared/errors.ts';
-import { MAX_RECORD_BYTES, MAX_TRANSACTION, type Condition, type Key, type Write } from './records.ts';
+import {
+  MAX_RECORD_BYTES,
+  MAX_TRANSACTION,
+  MAX_TRANSACTION_BYTES,
+  type Condition,
+  type Key,
+  type Write,
+} from './records.ts';
 
 /** DynamoDB's bounds of a key. */
 export const MAX_PK_BYTES = 2048;
@@ -20,7 +27,8 @@ export type Prepared =
 
 /**
  * The writes of a transaction, within the bounds that every adapter of Records keeps.
- * @throws FairleadError `internal` for too many writes, a key twice or no key at all; `body_too_large` for a record over {@link MAX_RECORD_BYTES}.
+ * @throws FairleadError `internal` for too many writes, a key twice or no key at all; `body_too_large` for a record over {@link MAX_RECORD_BYTES}
+ * or all of them over {@link MAX_TRANSACTION_BYTES}.
  */
 export function prepare(writes: readonly Write[]): Prepared[] {
   if (writes.length > MAX_TRANSACTION) {
@@ -30,7 +38,7 @@ export function prepare(writes: readonly Write[]): Prepared[] {
     );
   }
   const seen = new Set<string>();
-  return writes.map((write) => {
+  const prepared = writes.map((write): Prepared => {
     const { key } = write;
     checkKey(key);
     const name = JSON.stringify([key.pk, key.sk]);
@@ -42,6 +50,12 @@ export function prepare(writes: readonly Write[]): Prepared[] {
     const expires = write.expiresAt === undefined ? undefined : Math.ceil(write.expiresAt);
     return { op: 'put', key, when: write.when, json: recordText(name, write.data), expires };
   });
+  const bytes = prepared.reduce((sum, write) => sum + (write.op === 'put' ? Buffer.byteLength(write.json) : 0), 0);
+  if (bytes <= MAX_TRANSACTION_BYTES) return prepared;
+  throw new FairleadError(
+    'body_too_large',
+    `a transaction would write ${bytes} bytes; at most ${MAX_TRANSACTION_BYTES} fit. Change less at once`,
+  );
 }
 
 function checkKey({ pk, sk }: Key): void {

@@ -298,6 +298,15 @@ function bounds(records: Store, partition: Partition): void {
     await expect(tooLarge).rejects.toMatchObject({ code: 'body_too_large' });
   });
 
+  it('refuses a transaction that is larger than all records may be together', async () => {
+    const pk = partition();
+    const writes = Array.from({ length: 12 }, (_, index) => put(pk, `k${index}`, 'x'.repeat(340_000)));
+    await expect(records().transact(writes)).rejects.toMatchObject({ code: 'body_too_large' });
+    expect((await records().query(pk)).items).toEqual([]);
+    await records().transact(writes.slice(0, 11));
+    expect(await queryAll(records(), pk)).toHaveLength(11);
+  });
+
   it.each([
     ['an empty sort key', ''],
     ['a NUL', 'a\0b'],

@@ -31,6 +31,8 @@ export type Write =
 
 /** The most writes one transaction takes. */
 export const MAX_TRANSACTION = 25;
+/** All records of one transaction together, as JSON (DynamoDB: 4 MB, what it adds included). */
+export const MAX_TRANSACTION_BYTES = 3_900_000;
 /** The largest record, as JSON (DynamoDB: 400 KB). */
 export const MAX_RECORD_BYTES = 350_000;
 
