@@ -88,7 +88,7 @@ type Done = Extract<FromThread, { t: 'done' }>;
 /** One invocation. A thread that dies in the middle of it has failed it. */
 function run(thread: Worker, entry: Entry, event: unknown, ports: Ports): Promise<Pick<Done, 'outcome' | 'left'>> {
   const doors = openDoors(ports);
-  const say = (message: ToThread) => thread.postMessage(message);
+  const say = (message: ToThread) => thread.postMessage(message, []);
   return new Promise((resolve, reject) => {
     const settle = (outcome: () => void) => {
       thread.off('message', receive).off('error', fail).off('exit', died);
@@ -102,7 +102,7 @@ function run(thread: Worker, entry: Entry, event: unknown, ports: Ports): Promis
       if (message.t === 'note') doors.note(message.door, message.args);
       if (message.t === 'done') settle(() => resolve(message));
     };
-    const fail = (error: unknown) => settle(() => reject(error as Error));
+    const fail = (error: unknown) => settle(() => reject(error));
     const died = () => fail(new FairleadError('internal', `the thread of ${entry} ended in the middle of its work`));
     thread.on('message', receive).once('error', fail).once('exit', died);
     say({ t: 'invoke', entry, event });

@@ -31,8 +31,8 @@ export type Outcome =
 
 /** The way of a program to the outside. */
 export interface Outside {
-  call(door: string, args: readonly unknown[]): Promise<Outcome>;
-  note(door: string, args: readonly unknown[]): void;
+  readonly call: (door: string, args: readonly unknown[]) => Promise<Outcome>;
+  readonly note: (door: string, args: readonly unknown[]) => void;
   readonly deployment: Deployment;
 }
 

@@ -25,7 +25,7 @@ const outside: Outside = {
 };
 
 function say(message: FromThread): void {
-  parentPort?.postMessage(message);
+  parentPort?.postMessage(message, []);
 }
 
 /** A module graph that nobody used before. */
