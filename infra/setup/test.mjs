@@ -13,12 +13,16 @@ const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 const REPORTS = join(PROJECT, '.cache');
 const SOURCES = ['shared', 'functions', 'host-connector', 'cli', 'infra', 'test', 'vitest.config.ts'];
 
+const E2E = ['-c', 'test/e2e/vitest.config.ts'];
+/** What is run again with a gateway that loses and reorders, and with functions that forget everything between two calls. */
+const IN_EVERY_MODE = ['test/e2e/fleet.test.ts', 'test/e2e/exec.test.ts'];
+
 const counts = { passed: 0, failed: 0, skipped: 0 };
 
-/** Runs one of the project's programs with Node 24 first in PATH. @param {string[]} argv */
-function program([name, ...args]) {
+/** Runs one of the project's programs with Node 24 first in PATH. @param {string[]} argv @param {NodeJS.ProcessEnv} [env] */
+function program([name, ...args], env = {}) {
   const path = [join(node24(PROJECT), '..'), join(PROJECT, 'node_modules/.bin'), process.env['PATH']].join(delimiter);
-  const run = spawnSync(name, args, { cwd: PROJECT, stdio: 'inherit', env: { ...process.env, PATH: path } });
+  const run = spawnSync(name, args, { cwd: PROJECT, stdio: 'inherit', env: { ...process.env, ...env, PATH: path } });
   return run.status === 0;
 }
 
@@ -35,19 +39,15 @@ function check(title, argv) {
   timed(title, () => (counts[program(argv) ? 'passed' : 'failed'] += 1));
 }
 
-/** A vitest run; its own counts are added. @param {string} title @param {string[]} args */
-function suite(title, args) {
+/** A vitest run; its own counts are added. @param {string} title @param {string[]} args @param {NodeJS.ProcessEnv} [env] */
+function suite(title, args, env) {
   const report = join(REPORTS, `${title.replaceAll(/\W+/g, '-')}.json`);
   rmSync(report, { force: true });
   timed(title, () => {
-    const ok = program([
-      'vitest',
-      'run',
-      ...args,
-      '--reporter=default',
-      '--reporter=json',
-      `--outputFile.json=${report}`,
-    ]);
+    const ok = program(
+      ['vitest', 'run', ...args, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
+      env,
+    );
     const result = readReport(report);
     counts.passed += result.passed;
     counts.skipped += result.skipped;
@@ -97,7 +97,10 @@ const reason = noLab();
 if (reason !== undefined) skip(reason);
 else {
   suite('the ports on AWS', ['-c', 'test/aws/vitest.config.ts']);
-  suite('end-to-end tests in the lab', ['-c', 'test/e2e/vitest.config.ts']);
+  suite('end-to-end tests in the lab', E2E);
+  for (const mode of ['chaos', 'fresh']) {
+    suite(`end-to-end tests, ${mode}`, [...E2E, ...IN_EVERY_MODE], { FAIRLEAD_E2E: mode });
+  }
 }
 
 console.log(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
