@@ -35,6 +35,8 @@ import { CONNECTOR_VERSION } from './version.ts';
 
 /** How often what is left of instances that were not made to the end is looked for. */
 const CLEAR_EVERY_MS = 60_000;
+/** What cannot be noted, as on a full disk, is tried again after this long. */
+const NOTE_AGAIN_MS = 10_000;
 
 /** What a connector is made of: everything it does to the outside goes through these. */
 export interface ConnectorParts {
@@ -193,37 +195,51 @@ export async function openConnector(parts: ConnectorParts): Promise<Connector> {
   return { dispatcher, sessions, watch, connection };
 }
 
-/** Begins: starts what starts after a boot, which needs no link, and dials. Rejects when the boot could not be noted. */
+/** Begins: starts what starts after a boot, which needs no link, and dials. Rejects when the boot cannot be told from the one before. */
 export async function run({ dispatcher, connection }: Connector, parts: ConnectorParts): Promise<void> {
-  const booted = afterBoot(dispatcher, parts);
+  const alone: Alone = (id, task) => dispatcher.alone(id, task);
+  const booted = afterBoot(alone, parts);
   connection.start();
-  keepClear(dispatcher, parts);
+  keepClear(alone, parts);
   await booted;
 }
 
+type Alone = (id: string, task: () => Promise<void>) => Promise<void>;
+
 /** What could not be removed at once is tried again for as long as the connector runs. */
-function keepClear(dispatcher: Dispatcher, parts: ConnectorParts): void {
+function keepClear(alone: Alone, parts: ConnectorParts): void {
   const { host, world } = parts;
   world.schedule(CLEAR_EVERY_MS, () => {
-    clearHalfMade(host, (id, task) => dispatcher.alone(id, task))
+    clearHalfMade(host, alone)
       .catch((error: unknown) => host.log('error', `half-made instances could not be cleared: ${messageOf(error)}`))
-      .finally(() => keepClear(dispatcher, parts));
+      .finally(() => keepClear(alone, parts));
   });
 }
 
 /** Once a boot: starts what should run. In the same boot containers that run are simply still there. */
-async function afterBoot(dispatcher: Dispatcher, { host, stateDir, disk, boot, world }: ConnectorParts): Promise<void> {
-  const path = join(stateDir, 'boot');
-  if ((await readIfThere(path, disk))?.trim() === boot) {
-    await adopt(host);
-    return;
+async function afterBoot(alone: Alone, parts: ConnectorParts): Promise<void> {
+  const { host, disk, boot } = parts;
+  const path = join(parts.stateDir, 'boot');
+  if ((await readIfThere(path, disk))?.trim() === boot) return insist(() => adopt(host, alone), parts);
+  await autostart(host, alone, (ms) => later(ms, parts));
+  // Before it is noted a restart of the connector would start again what was stopped since.
+  await insist(() => writeDurably(path, `${boot}\n`, 0o600, disk), parts);
+}
+
+/** Tries until it works. */
+async function insist(work: () => Promise<void>, parts: ConnectorParts): Promise<void> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      parts.host.log('error', `what runs here could not be noted, and is tried again: ${messageOf(error)}`);
+    }
+    await later(NOTE_AGAIN_MS, parts);
   }
-  await autostart(
-    host,
-    (id, task) => dispatcher.alone(id, task),
-    (ms) => new Promise((resolve) => void world.schedule(ms, resolve)),
-  );
-  await writeDurably(path, `${boot}\n`, 0o600, disk);
+}
+
+function later(ms: number, { world }: ConnectorParts): Promise<void> {
+  return new Promise((resolve) => void world.schedule(ms, resolve));
 }
 
 /** As much of a command as every version writes alike. */

@@ -110,9 +110,17 @@ function interrupted(what: string, next: string): FairleadError {
   return new FairleadError('host_failed', `The connector of this host restarted while ${what}. ${next}`);
 }
 
-/** Notes instances that stopped while no connector looked, in the same boot: they stay off after the next one. */
-export async function adopt(host: Host): Promise<readonly Role[]> {
-  const running = await host.containers.running();
-  for (const { spec } of host.roles.all()) await host.roles.power(spec.id, running.has(spec.id) ? 'on' : 'off');
-  return host.roles.all().filter(({ spec }) => running.has(spec.id));
+/**
+ * Notes which instances run, after nobody looked for a while in the same boot: those that stopped stay off after the next one.
+ * @param alone runs a task between the commands for an instance
+ */
+export async function adopt(
+  host: Host,
+  alone: (id: string, task: () => Promise<void>) => Promise<void>,
+): Promise<void> {
+  for (const { spec } of host.roles.all()) {
+    await alone(spec.id, async () => {
+      await host.roles.power(spec.id, (await host.containers.status(spec.id)) === 'Stopped' ? 'off' : 'on');
+    });
+  }
 }
