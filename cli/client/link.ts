@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { WebSocket } from 'ws';
 
 import { FairleadError, isFairleadError } from '#shared/errors.ts';
-import { LINK_PATH } from '#shared/link/address.ts';
+import { LINK_PATH, unmasked } from '#shared/link/address.ts';
 import { Channel, type ChannelListener, type ChannelWorld } from '#shared/link/channel.ts';
 import { decodeDown, encodeFrame, fromWire, type DownFrame, type UpFrame } from '#shared/link/frames.ts';
 import {
@@ -94,6 +94,7 @@ export class Link {
       maxPayload: 2 * MAX_FRAME_BYTES,
       handshakeTimeout: HANDSHAKE_MS,
       perMessageDeflate: false,
+      generateMask: unmasked,
     });
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     let failure: unknown;

@@ -3,7 +3,7 @@ import { WebSocket } from 'ws';
 import * as z from 'zod';
 
 import { FairleadError, messageOf } from '#shared/errors.ts';
-import { LINK_PATH, websocketUrl } from '#shared/link/address.ts';
+import { LINK_PATH, unmasked, websocketUrl } from '#shared/link/address.ts';
 import { HANDSHAKE_MS } from '#shared/link/limits.ts';
 import type { HostKey } from '../identity/key.ts';
 import type { HostRecord } from '../identity/record.ts';
@@ -54,6 +54,7 @@ export function dialler(identity: () => HostRecord, key: HostKey, boot: string):
     const socket = new WebSocket(url, {
       headers: { authorization: `Bearer ${proof}` },
       perMessageDeflate: false,
+      generateMask: unmasked,
       maxPayload: MAX_PAYLOAD_BYTES,
       handshakeTimeout: HANDSHAKE_MS,
       followRedirects: false,

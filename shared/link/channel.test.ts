@@ -4,7 +4,7 @@ import { Channel, closedError, fromWireFrame, toWireFrame, type ChannelListener,
 import { encodeFrame, type StreamWireFrame } from './frames.ts';
 import { MAX_FRAME_BYTES, STREAM_GRACE_MS } from './limits.ts';
 import { decodeClientControl, decodeHostControl, encodeControl } from './session.ts';
-import { MAX_MESSAGE_BYTES } from './stream/stream.ts';
+import { DEFAULT_WINDOW_MESSAGES, MAX_MESSAGE_BYTES } from './stream/stream.ts';
 
 /** A virtual clock, and two ends with a link between them that may be cut. */
 function bench(listeners: { near?: Partial<ChannelListener>; far?: Partial<ChannelListener> } = {}) {
@@ -98,13 +98,13 @@ describe('a channel', () => {
       advance(50);
     }
     advance(5_000);
-    expect(got).toHaveLength(16);
+    expect(got).toHaveLength(DEFAULT_WINDOW_MESSAGES);
     expect(near.writable()).toBeLessThan(MAX_MESSAGE_BYTES);
     release?.();
     await hold;
     await Promise.resolve();
     advance(5_000);
-    expect(got.length).toBeGreaterThan(16);
+    expect(got.length).toBeGreaterThan(DEFAULT_WINDOW_MESSAGES);
   });
 
   it('goes on after its connection was replaced, with the new ticket, losing nothing', () => {

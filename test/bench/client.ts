@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WebSocket } from 'ws';
 
+import { LINK_PATH, unmasked } from '#shared/link/address.ts';
 import { Channel, type ChannelListener } from '#shared/link/channel.ts';
 import { decodeDown, encodeFrame, fromWire, type DownFrame, type UpFrame } from '#shared/link/frames.ts';
 import { PROTOCOL_VERSION } from '#shared/link/limits.ts';
@@ -55,8 +56,8 @@ export class OpenLink {
 
   /** Dials and says hello; resolves when it was welcomed. */
   static async open(api: ControlPlane): Promise<OpenLink> {
-    const { url, agent, headers } = await api.socket('/1.0/fleet/link');
-    const socket = new WebSocket(url, { agent, headers, perMessageDeflate: false });
+    const { url, agent, headers } = await api.socket(LINK_PATH);
+    const socket = new WebSocket(url, { agent, headers, perMessageDeflate: false, generateMask: unmasked });
     await once(socket, 'open');
     const link = new OpenLink(socket);
     const welcomed = Promise.withResolvers<void>();

@@ -6,8 +6,8 @@
 export const MAX_MESSAGE_BYTES = 23_400;
 /** Bytes of one control message, which has no data credit to hold it back. */
 export const MAX_CONTROL_BYTES = 4_096;
-/** Messages a receiver grants beyond what its application took (375 kB). */
-export const DEFAULT_WINDOW_MESSAGES = 16;
+/** Messages a receiver grants beyond what its application took (750 kB): in base64 they are just under what a gateway holds for a slow reader. */
+export const DEFAULT_WINDOW_MESSAGES = 32;
 /** The largest window an end may ask for, and the most a peer may grant. */
 export const MAX_WINDOW_MESSAGES = 64;
 /** Control messages that may go out beyond the data credit, so that a signal passes a reader that has stopped. */

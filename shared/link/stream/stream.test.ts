@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { isFairleadError } from '#shared/errors.ts';
-import { MAX_UNACKED_BYTES, type StreamFrame } from './frames.ts';
+import { DEFAULT_WINDOW_MESSAGES, MAX_UNACKED_BYTES, type StreamFrame } from './frames.ts';
 import { dataOf, End, framesOf } from './hand-driven.ts';
 import { ACK_DELAY_MS, ACK_EVERY_MESSAGES } from './receiver.ts';
 import { RTO_INITIAL_MS, RTO_MIN_MS } from './rtt.ts';
@@ -147,7 +147,7 @@ describe('receiving', () => {
           [2, 4],
           [5, 6],
         ],
-        w: 16,
+        w: DEFAULT_WINDOW_MESSAGES,
       },
     ]);
   });
@@ -164,7 +164,7 @@ describe('receiving', () => {
   it('lets an acknowledgement ride on data', () => {
     const end = new End();
     end.data(0);
-    expect(end.send(0, 1)).toMatchObject([{ t: 'd', q: 0, a: 1, w: 16 }]);
+    expect(end.send(0, 1)).toMatchObject([{ t: 'd', q: 0, a: 1, w: DEFAULT_WINDOW_MESSAGES }]);
     expect(framesOf(end.tickAt(40))).toEqual([]);
   });
 
@@ -242,7 +242,9 @@ describe('a path that changes', () => {
   });
 
   it('repeats its acknowledgement when it has no data', () => {
-    expect(framesOf(new End().feed({ kind: 'path' }))).toEqual([{ t: 'a', s: 's', a: 0, k: [], w: 16 }]);
+    expect(framesOf(new End().feed({ kind: 'path' }))).toEqual([
+      { t: 'a', s: 's', a: 0, k: [], w: DEFAULT_WINDOW_MESSAGES },
+    ]);
   });
 });
 

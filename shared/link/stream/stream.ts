@@ -57,7 +57,7 @@ export interface StreamState {
   readonly receiver: Receiver;
 }
 
-/** `window`: messages this end takes unread; `peerWindow`: what the peer said of its own. Both 1 to 64, default 16. */
+/** `window`: messages this end takes unread; `peerWindow`: what the peer said of its own. Both 1 to 64, default 32. */
 export interface StreamOptions {
   readonly window?: number;
   readonly peerWindow?: number;
