@@ -20,6 +20,7 @@ import { loadTicketKey } from './ticket-key.ts';
  * BUCKET         the private bucket. Below `upload/` lie images, below `jobs/` jobs, `keys/ticket` is the ticket key
  * PUBLIC_URL     where users and hosts reach the deployment, https, without a path
  * LINK_URL       where websockets open, wss: a WebSocket API has a host name of its own, and no paths
+ * RESTORED_AT    optional: the table is a backup as of then (ISO 8601)
  * DOWNLOADS_URL  optional: a CloudFront distribution through which signed downloads go
  * LINK_ENDPOINT  https://API.execute-api.REGION.amazonaws.com/STAGE: where the WebSocket API takes posts
  *
@@ -50,11 +51,13 @@ const clock: Clock = { now: () => Date.now(), sleep: (ms) => new Promise((resolv
 const random: Random = { uuid: () => randomUUID(), bytes: (length) => randomBytes(length) };
 
 /** What the authorizer needs of {@link Ports}; the rest is not even in its bundle. */
-type AuthorizerPorts = Pick<Ports, 'records' | 'links' | 'clock' | 'log'>;
+type AuthorizerPorts = Pick<Ports, 'records' | 'links' | 'clock' | 'log'> & {
+  readonly deployment: Pick<Ports['deployment'], 'restoredAt'>;
+};
 
 /** The ports of the authorizer. */
 export function authorizerPorts(env: NodeJS.ProcessEnv): AuthorizerPorts {
-  return { records: records(env), links: links(env), clock, log: consoleLog() };
+  return { records: records(env), links: links(env), clock, log: consoleLog(), deployment: restored(env) };
 }
 
 /** What the first login needs, and where the deployment is. */
@@ -103,7 +106,13 @@ export async function openPorts(env: NodeJS.ProcessEnv): Promise<Ports> {
     clock,
     random,
     log: consoleLog(),
-    deployment: { publicUrl: publicUrl(env), linkUrl: required(env, 'LINK_URL'), ticketKey, version: manifest.version },
+    deployment: {
+      publicUrl: publicUrl(env),
+      linkUrl: required(env, 'LINK_URL'),
+      ...restored(env),
+      ticketKey,
+      version: manifest.version,
+    },
   };
 }
 
@@ -121,6 +130,10 @@ function links(env: NodeJS.ProcessEnv): Ports['links'] {
 
 function publicUrl(env: NodeJS.ProcessEnv): string {
   return required(env, 'PUBLIC_URL').replace(/\/+$/, '');
+}
+
+function restored({ RESTORED_AT }: NodeJS.ProcessEnv): Pick<Ports['deployment'], 'restoredAt'> {
+  return RESTORED_AT ? { restoredAt: Date.parse(RESTORED_AT) } : {};
 }
 
 function handler(requestTimeout: number) {

@@ -1,11 +1,10 @@
 import { isFairleadError, messageOf } from '#shared/errors.ts';
 
-import { verifyHostProof } from '../domain/hosts/proof.ts';
+import { verifyHostProof, type ProofPorts } from '../domain/hosts/proof.ts';
 import { DEFAULT_PROJECT, projectNamed } from '../domain/projects.ts';
 import { allows } from '../domain/trust/actor.ts';
 import { authenticate } from '../domain/trust/users.ts';
 import type { Authorization, ConnectEvent } from '../ports/events.ts';
-import type { Ports } from '../ports/ports.ts';
 
 /** What the authorizer knows of a connection; it comes back, as strings, with each of its events. */
 export interface ConnectionContext {
@@ -19,9 +18,6 @@ export interface ConnectionContext {
   readonly opened: string;
 }
 
-/** All that deciding takes: an authorizer holds nothing else. */
-type AuthorizePorts = Pick<Ports, 'records' | 'links' | 'clock' | 'log'>;
-
 /** Where LXD's clients listen to events. */
 export const EVENTS_PATH = '/1.0/events';
 
@@ -31,7 +27,7 @@ const DENIED: Authorization = { allow: false, context: {} };
  * Decides whether a websocket may open: a host by its proof, a user by an API token. Why not is logged and not told.
  * @throws FairleadError `unavailable` when the store did not answer: that is no verdict, and whoever dials may try again at once
  */
-export async function authorize(ports: AuthorizePorts, event: ConnectEvent): Promise<Authorization> {
+export async function authorize(ports: ProofPorts, event: ConnectEvent): Promise<Authorization> {
   const [scheme, token = ''] = (event.headers['authorization'] ?? '').split(' ');
   if (scheme?.toLowerCase() !== 'bearer' || token === '') return DENIED;
   const { path, type: types = '' } = event.queryStringParameters;

@@ -29,6 +29,8 @@ export interface Deployment {
   readonly publicUrl: string;
   /** Where websockets are opened when that is not at `publicUrl` (shared/link/address.ts). */
   readonly linkUrl?: string;
+  /** The records are a backup as of then (ms): the secrets that hosts got since are not in it. */
+  readonly restoredAt?: number;
   /** SHA-256 (hex) of the TLS certificate when it is self-signed, to be pinned by hosts. */
   readonly certificateFingerprint?: string;
   /** PEM of the TLS certificate, shown in `GET /1.0`. */

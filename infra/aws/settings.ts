@@ -49,6 +49,8 @@ const shape = z.strictObject({
   reserve: pairs(z.coerce.number().int().positive()).default({}),
   /** A table restored from a backup, to be used instead of the stack's own. */
   table: z.string().optional(),
+  /** As of when: hosts that connected last before then are known by an older secret than they hold. */
+  restoredAt: z.iso.datetime().optional(),
   tags: pairs(z.string()).default({}),
 });
 

@@ -244,6 +244,7 @@ describe('a deployment with everything said', () => {
     reserve: 'link=200,http=100',
     downloads: 'cloudfront',
     table: 'restored',
+    restoredAt: '2026-11-20T18:00:00Z',
   });
 
   it('answers to its own names, with certificate and records, and not to the old one', () => {
@@ -277,7 +278,7 @@ describe('a deployment with everything said', () => {
 
   it('uses the restored table and keeps its own', () => {
     full.template.allResourcesProperties('AWS::Lambda::Function', {
-      Environment: { Variables: Match.objectLike({ TABLE: 'restored' }) },
+      Environment: { Variables: Match.objectLike({ TABLE: 'restored', RESTORED_AT: '2026-11-20T18:00:00Z' }) },
     });
     full.template.resourceCountIs('AWS::DynamoDB::GlobalTable', 1);
   });

@@ -33,6 +33,7 @@ export class FairleadStack extends Stack {
         PUBLIC_URL: apis.publicUrl,
         LINK_URL: apis.linkUrl,
         LINK_ENDPOINT: apis.stage.callbackUrl,
+        ...(settings.restoredAt !== undefined && { RESTORED_AT: settings.restoredAt }),
         ...(settings.downloads === 'cloudfront' && { DOWNLOADS_URL: downloads.url }),
       },
     });

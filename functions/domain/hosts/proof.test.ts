@@ -2,7 +2,9 @@ import { describe, expect, it } from 'vitest';
 
 import { enrolledHost } from '../../../test/fake-host.ts';
 import { openWorld, signingKey } from '../../../test/world.ts';
+import { keys } from '../keys.ts';
 import { sha256 } from '../secrets.ts';
+import { hostById } from './host.ts';
 import { NONCE_MS } from './proof.ts';
 
 const DAY_S = 24 * 3600;
@@ -102,6 +104,34 @@ describe("a host's proof", () => {
     expect(await host.dial(await forge(host, other))).toBe(false);
     expect(await host.dial()).toBe(true);
     expect(await other.dial()).toBe(true);
+  });
+
+  it.each([
+    ['is let in, once, when the control plane was told of the restore', true],
+    ['is quarantined like a copy when it was not', false],
+  ])('of a host that is newer than the restored records %s', async (_, told) => {
+    await using world = await openWorld(1, (ports) => {
+      const deployment = { ...ports.deployment, ...(told && { restoredAt: ports.clock.now() + 1000 }) };
+      return { ...ports, deployment };
+    });
+    const { records } = world.ports;
+    const host = await (await enrolledHost(world, 'foo')).connect();
+    const key = keys.host(host.id);
+    const backup = await records.get(key);
+    world.clock.advance(3_600_000);
+    await host.connect();
+    await host.connect();
+    const restore = async () => {
+      const now = await records.get(key);
+      await records.transact([{ op: 'put', key, data: backup!.data, when: { rev: now!.rev } }]);
+    };
+    await restore();
+    expect(await host.dial()).toBe(told);
+    if (!told) return;
+    await host.connect();
+    const stolen = await host.proof({ gen: 1, isec: 'ab'.repeat(32) });
+    expect(await host.dial(stolen)).toBe(false);
+    expect((await hostById(records, host.id))?.data.status).toBe('quarantined');
   });
 
   it('is worthless once the host was removed', async () => {

@@ -11,7 +11,9 @@ import { newSecret, sha256 } from '../secrets.ts';
 import { hostById, type HostRecord, type InstanceSecret } from './host.ts';
 
 /** What checking a proof takes; an authorizer has no more. */
-type ProofPorts = Pick<Ports, 'records' | 'links' | 'clock' | 'log'>;
+export type ProofPorts = Pick<Ports, 'records' | 'links' | 'clock' | 'log'> & {
+  readonly deployment: Pick<Ports['deployment'], 'restoredAt'>;
+};
 
 /** How long a nonce can be answered. The server's clock alone decides; hosts behind NAT have bad clocks. */
 export const NONCE_MS = 60_000;
@@ -51,9 +53,23 @@ export async function verifyHostProof(ports: ProofPorts, jws: string): Promise<H
   else if (!same(presented, stored.data.previousSecret)) {
     // A dial that was given up may still arrive, after the one that followed it: that secret was good when it was signed.
     if (askedAt < (stored.data.openedAt ?? 0)) throw refused();
-    await quarantine(ports, stored);
+    if (isOfBackup(stored.data, ports.deployment.restoredAt)) await adopt(ports, stored, presented);
+    else await quarantine(ports, stored);
   }
   return stored.data;
+}
+
+/** The record is from before the backup was taken: what the host got since, it cannot know. The next `hello` makes it younger. */
+function isOfBackup(host: HostRecord, restoredAt: number | undefined): boolean {
+  return restoredAt !== undefined && (host.openedAt ?? host.enrolledAt) <= restoredAt;
+}
+
+/** Believes the secret that is shown, for the key is the host's: the one way back after records were restored. */
+async function adopt(ports: ProofPorts, stored: Stored<HostRecord>, secret: InstanceSecret): Promise<void> {
+  const { previousSecret: _forgotten, ...rest } = stored.data;
+  const data: HostRecord = { ...rest, secret };
+  await ports.records.transact([{ op: 'put', key: keys.host(data.id), data, when: { rev: stored.rev } }]);
+  ports.log.info('host known from a backup let in', { host: data.name });
 }
 
 /** What a host claims, not yet believed. */
