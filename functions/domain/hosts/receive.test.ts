@@ -54,6 +54,18 @@ describe("a host's report", () => {
     expect(await instance(world, 'c1')).toMatchObject({ status: 'Running' });
   });
 
+  it('marks what the host no longer holds also while somebody wants to change it', async () => {
+    await using world = await openWorld();
+    const host = await connectedHost(world, 'foo');
+    await launch(world, host, 'c1', { start: false });
+    await host.disconnect();
+    await world.api('PUT', '/1.0/instances/c1/state', { action: 'start' });
+    host.held.clear();
+    await host.connect();
+    await host.work();
+    expect(await instance(world, 'c1')).toMatchObject({ status: 'Error' });
+  });
+
   it('does not mark what was made after it was taken', async () => {
     await using world = await openWorld();
     const host = await connectedHost(world, 'foo');

@@ -140,8 +140,8 @@ async function takeReport(ports: Ports, host: HostRecord, report: InstanceReport
 }
 
 /**
- * What the registry has on this host and the host has not: its data are gone. One that is only being made, or was made after the report
- * was taken, is not expected in it.
+ * What the registry has on this host and the host has not: its data are gone. One that is only being made or just being deleted, or was
+ * made after the report was taken, is not expected in it.
  */
 async function markMissing(ports: Ports, host: HostRecord, held: ReadonlySet<string>, seq: number): Promise<void> {
   for (const pointer of await queryAll<{ id: string }>(ports.records, keys.instancesOn(host.id))) {
@@ -151,9 +151,8 @@ async function markMissing(ports: Ports, host: HostRecord, held: ReadonlySet<str
       ports,
       () => ports.records.get<InstanceRecord>(keys.instance(project, pointer.data.id)),
       (stored) => {
-        if (stored?.data.host !== host.id || stored.data.task !== undefined || stored.data.seq >= seq) {
-          return nothing(undefined);
-        }
+        if (stored?.data.host !== host.id || stored.data.seq >= seq) return nothing(undefined);
+        if (stored.data.task?.action === 'create' || stored.data.task?.action === 'delete') return nothing(undefined);
         const data: InstanceRecord = { ...stored.data, status: 'Error', seq, error: GONE };
         const told = stored.data.error === GONE ? [] : reportedEvent(stored.data, data, host.name, ports.clock.now());
         return { writes: [putInstance(data, stored.rev)], effects: told, value: undefined };
