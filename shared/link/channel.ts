@@ -77,7 +77,7 @@ export class Channel {
   #cancelPath: (() => void) | undefined;
   #cancelBeat: (() => void) | undefined;
   #heardAt: number;
-  #quiet = true;
+  #sentAt: number;
   readonly #outputs: StreamOutput[] = [];
   #draining = false;
 
@@ -90,7 +90,7 @@ export class Channel {
     this.#listener = listener;
     this.#graceMs = graceMs;
     this.#state = open(id, options);
-    this.#heardAt = world.now();
+    this.#heardAt = this.#sentAt = world.now();
     this.#beat();
   }
 
@@ -168,12 +168,12 @@ export class Channel {
 
   /** While nobody speaks, ends show each other that they are there; one that does not for long is gone, whatever the path looks like. */
   #beat(): void {
-    this.#quiet = true;
-    this.#cancelBeat = this.#world.schedule(STREAM_KEEPALIVE_MS, () => {
-      const silentMs = this.#world.now() - this.#heardAt;
-      if (this.#path.is === 'open' && silentMs >= STALL_MS)
+    const due = this.#sentAt + STREAM_KEEPALIVE_MS - this.#world.now();
+    this.#cancelBeat = this.#world.schedule(due > 0 ? due : STREAM_KEEPALIVE_MS, () => {
+      const now = this.#world.now();
+      if (this.#path.is === 'open' && now - this.#heardAt >= STALL_MS)
         return this.reset('stalled', `nothing was heard of the other end for ${STALL_MS / 1000} s`);
-      if (this.#quiet) this.#step({ kind: 'keepalive' });
+      if (now - this.#sentAt >= STREAM_KEEPALIVE_MS) this.#step({ kind: 'keepalive' });
       this.#beat();
     });
   }
@@ -241,7 +241,7 @@ export class Channel {
   #emit(output: StreamOutput): void {
     switch (output.kind) {
       case 'transmit':
-        this.#quiet = false;
+        this.#sentAt = this.#world.now();
         return this.#send(toWireFrame(output.frame, this.#ticket));
       case 'deliver':
         return this.#deliver(output);

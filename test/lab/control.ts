@@ -1,7 +1,11 @@
-/** A control plane for tests, in the modes of mode.ts: `node control.ts --data DIR --listen HOST:PORT`, until SIGTERM. */
+/**
+ * A control plane for tests, in the modes of mode.ts: `node control.ts --data DIR --listen HOST:PORT`, until SIGTERM. With `--rotate MS` hosts
+ * replace their connection so often, with `--age MS` every connection is cut at that age, with `--ahead MS` its clock is ahead and it sweeps at once.
+ */
 import { once } from 'node:events';
 import { parseArgs } from 'node:util';
 
+import type { Functions } from '../../functions/functions.ts';
 import type { Links } from '../../functions/ports/links.ts';
 import type { Ports } from '../../functions/ports/ports.ts';
 import type { ChaosOptions } from '../../infra/embedded/chaos.ts';
@@ -29,46 +33,55 @@ const CHAOS: ChaosOptions = {
   throttle: 0.01,
 };
 
-/** The control plane whose `welcome` tells ends to beat and rotate in the gateway's hurry. */
-function inHurry({ createFunctions, ...rest }: ControlPlane): ControlPlane {
-  return { ...rest, createFunctions: (ports) => createFunctions({ ...ports, links: hurrying(ports.links) }) };
-}
+const { data, listen, rotate, age, ahead } = parseArgs({
+  options: {
+    data: { type: 'string', default: '' },
+    listen: { type: 'string', default: '' },
+    rotate: { type: 'string' },
+    age: { type: 'string' },
+    ahead: { type: 'string', default: '0' },
+  },
+}).values;
 
-function hurrying(links: Links): Links {
+let functions: Functions | undefined;
+
+/** The control plane whose `welcome` tells ends to beat and rotate in the gateway's hurry, or as asked for. */
+function inHurry({ createFunctions, ...rest }: ControlPlane, { idle, age }: typeof HURRY): ControlPlane {
+  const post =
+    (links: Links): Links['post'] =>
+    (connection, frame) => {
+      if (frame.t !== 'welcome') return links.post(connection, frame);
+      const heartbeatMs = Math.round(frame.heartbeatMs / idle);
+      const rotateMs = rotate === undefined ? Math.round(frame.rotateMs / age) : Number(rotate);
+      return links.post(connection, { ...frame, heartbeatMs, rotateMs });
+    };
   return {
-    ...links,
-    post: (connection, frame) =>
-      links.post(
-        connection,
-        frame.t === 'welcome'
-          ? {
-              ...frame,
-              heartbeatMs: Math.round(frame.heartbeatMs / HURRY.idle),
-              rotateMs: Math.round(frame.rotateMs / HURRY.age),
-            }
-          : frame,
-      ),
+    ...rest,
+    createFunctions: (ports) => {
+      functions = createFunctions({ ...ports, links: { ...ports.links, post: post(ports.links) } });
+      return functions;
+    },
   };
 }
 
-const clock = systemClock();
+const system = systemClock();
+const clock = { ...system, now: () => system.now() + Number(ahead) };
 let threads: Isolated | undefined;
 
 /** The functions as the mode wants them. */
 async function loaded(): Promise<Pick<EmbeddedOptions, 'controlPlane' | 'rules' | 'chaos'>> {
-  if (MODE === 'plain') return { controlPlane };
-  if (MODE === 'chaos') return { controlPlane: inHurry(controlPlane), rules: RULES, chaos: CHAOS };
+  const asked = age === undefined ? {} : { maxAgeMs: Number(age) };
+  if (MODE === 'plain') return { controlPlane: inHurry(controlPlane, { idle: 1, age: 1 }), rules: asked };
+  if (MODE === 'chaos')
+    return { controlPlane: inHurry(controlPlane, HURRY), rules: { ...RULES, ...asked }, chaos: CHAOS };
   const program = await bundleProgram();
   const createFunctions = (ports: Ports) => (threads = isolated({ program, ports, clock }));
   return { controlPlane: { ...controlPlane, createFunctions } };
 }
 
-const { data = '', listen = '' } = parseArgs({
-  options: { data: { type: 'string' }, listen: { type: 'string' } },
-}).values;
-
 const log = createLog({ level: 'error', clock, write: (line) => process.stderr.write(line) });
 const running = await startEmbedded({ listen, dataDir: data, log, clock, version: '0.1.0', ...(await loaded()) });
+if (Number(ahead) > 0) await functions?.job({ kind: 'sweep' });
 process.stdout.write(`ready at ${running.url}, mode ${MODE}${MODE === 'chaos' ? `, FAIRLEAD_SEED=${SEED}` : ''}\n`);
 await once(process, 'SIGTERM');
 await running.stop();

@@ -164,9 +164,9 @@ export class Fleet {
     return this.#hosts.indexOf(name) + 1;
   }
 
-  /** Starts the control plane; resolves when it is ready. */
-  async startControl(): Promise<void> {
-    const [program = '', ...args] = this.#controlCommand();
+  /** Starts the control plane, with settings of control.ts if any; resolves when it is ready. */
+  async startControl(...settings: string[]): Promise<void> {
+    const [program = '', ...args] = this.#controlCommand(settings);
     // A process group of its own: Ctrl-C at a demo is for the demo, which ends this when the hosts are gone.
     const child = spawn(program, args, {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -182,9 +182,9 @@ export class Fleet {
     });
   }
 
-  #controlCommand(): string[] {
-    if (MODE === 'plain') return this.command(['up', '--listen', this.#listen]);
-    return [process.execPath, CONTROL, '--data', this.dataDir, '--listen', this.#listen];
+  #controlCommand(settings: readonly string[]): string[] {
+    if (MODE === 'plain' && settings.length === 0) return this.command(['up', '--listen', this.#listen]);
+    return [process.execPath, CONTROL, '--data', this.dataDir, '--listen', this.#listen, ...settings];
   }
 
   /** Ends the control plane, gently or not. */
