@@ -51,6 +51,11 @@ export class Session {
     return await follow(this, operation);
   }
 
+  /** Leaves an operation to itself, with a line that says how to look after it (`--no-wait`). */
+  leave({ id }: Operation): void {
+    this.note(`It goes on as operation ${id}; look after it with: fairlead operation show ${id}`);
+  }
+
   close(): void {
     this.#api?.close();
   }

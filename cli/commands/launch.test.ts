@@ -105,6 +105,23 @@ describe('state', () => {
     expect(ran.bodies[0]).toEqual({ action: 'stop', timeout: 30, force: true, stateful: false });
   });
 
+  it('does not wait when told so, and says how to look after it', async () => {
+    const running = operation(statusFields(STATUS.running));
+    const routes = {
+      ...c1(instance({ status: 'Stopped', status_code: STATUS.stopped })),
+      'PUT /1.0/instances/c1/state': () => started(running),
+      'DELETE /1.0/instances/c1': () => started(running),
+    };
+    for (const verb of ['start', 'stop', 'restart', 'pause', 'resume', 'delete']) {
+      const ran = await against(routes, [verb, 'c1', '--no-wait']);
+      expect(ran).toMatchObject({
+        code: 0,
+        stdout: '',
+        stderr: expect.stringContaining(`operation show ${running.id}`),
+      });
+    }
+  });
+
   it('lets a frozen one go on when it is started', async () => {
     const ran = await against(c1(instance({ status: 'Frozen', status_code: 110 })), ['start', 'c1']);
     expect(ran.bodies[1]).toMatchObject({ action: 'unfreeze' });

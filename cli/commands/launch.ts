@@ -83,9 +83,7 @@ async function create(
     },
   });
   if (!options.wait) {
-    session.note(
-      `It goes on as operation ${operation.id}; look after it with: fairlead operation show ${operation.id}`,
-    );
+    session.leave(operation);
     return;
   }
   const created = instanceOf(await session.finish(operation)) ?? instanceOf(operation) ?? named.name;
