@@ -4,7 +4,7 @@ import { Channel, closedError, fromWireFrame, toWireFrame, type ChannelListener,
 import { encodeFrame, type StreamWireFrame } from './frames.ts';
 import { MAX_FRAME_BYTES, STREAM_GRACE_MS } from './limits.ts';
 import { decodeClientControl, decodeHostControl, encodeControl } from './session.ts';
-import { DEFAULT_WINDOW_MESSAGES, MAX_MESSAGE_BYTES } from './stream/stream.ts';
+import { DEFAULT_WINDOW_MESSAGES, MAX_MESSAGE_BYTES } from './stream/frames.ts';
 
 /** A virtual clock, and two ends with a link between them that may be cut. */
 function bench(listeners: { near?: Partial<ChannelListener>; far?: Partial<ChannelListener> } = {}) {
