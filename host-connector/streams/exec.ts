@@ -22,8 +22,9 @@ export class Exec {
   #failed!: (error: unknown) => void;
   #closed!: () => void;
   #isClosed = false;
-  /** Why the command was hung up. */
+  /** Why the stream closed while the command ran, or before it did. */
   #hungUp: string | undefined;
+  #exited = false;
   #roomFree: (() => void)[] = [];
   readonly #early: Uint8Array[] = [];
   /** Input is written piece by piece, in order. */
@@ -51,7 +52,7 @@ export class Exec {
     writable: () => this.#wakeWriters(),
     closed: (_code, msg) => {
       this.#isClosed = true;
-      if (this.#live) this.#hungUp = msg;
+      if (!this.#exited) this.#hungUp = msg;
       this.#wakeWriters();
       this.#closed();
     },
@@ -63,6 +64,7 @@ export class Exec {
    */
   async run(channel: Channel, start: () => Promise<Session>): Promise<number> {
     const session = await this.#start(channel, start);
+    void session.exited.then(() => (this.#exited = true));
     void this.closed.then(() => this.#hangUp(session));
     await Promise.all([
       this.#output(channel, OUTPUT, session.stdout),

@@ -211,6 +211,25 @@ describe('a session', () => {
     expect(signalled).toBe(1);
   });
 
+  it('whose client left before the command began is hung up all the same', async () => {
+    let begin: (() => void) | undefined;
+    const begun = new Promise<void>((resolve) => (begin = resolve));
+    const session = bench({ start: () => begun.then(() => attachPiped(['sleep', '30'], '/')) });
+    const code = session.run('');
+    session.client.reset('left', 'the client has gone');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    begin?.();
+    await expect(code).rejects.toThrow('The command was hung up: the client has gone.');
+  });
+
+  it('whose command ended by itself has its exit code, although nobody took its output', async () => {
+    const session = bench({ slow: new Promise(() => {}) });
+    const code = session.run('head -c 400000 /dev/zero; exit 3');
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    session.client.reset('left', 'the client has gone');
+    expect(await code).toBe(3);
+  });
+
   it('that is cancelled ends as cancelled', async () => {
     const session = bench();
     const code = session.run('sleep 30');
