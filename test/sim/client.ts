@@ -150,6 +150,7 @@ export class Client implements Site {
       control: (bytes) => {
         this.#exit = decodeHostControl(bytes).exit;
         this.#check(true);
+        this.#ended = true;
         this.#channel?.finish();
       },
       writable: () => this.#write(),

@@ -23,6 +23,8 @@ export class Machinery {
   readonly programs = new Map<string, { readonly instance: string; readonly program: Program }>();
   boot = 1;
   isFull = false;
+  /** Whether the disk was full since the boot. */
+  wasFull = false;
   /** Instances that a command acts on just now. */
   readonly acting = new Map<string, number>();
   /** Told when a container changed, as lxc-monitor does. */
@@ -47,6 +49,7 @@ export class Machinery {
   /** Power is lost. */
   reboot(): void {
     this.boot += 1;
+    this.wasFull = this.isFull;
     for (const { program } of this.programs.values()) program.end(137);
     this.containers.clear();
   }
@@ -76,7 +79,8 @@ export class Machinery {
     const { chance } = this.#run;
     const containers: Containers = {
       start: (spec) => {
-        this.#mustBeWanted(spec.id, 'start', this.containers.get(spec.id)?.boot !== this.boot);
+        // A boot that a full disk kept from being noted is one more boot to the next connector.
+        this.#mustBeWanted(spec.id, 'start', this.wasFull || this.containers.get(spec.id)?.boot !== this.boot);
         return act(`start ${spec.name}`, chance.between(20, 800), () => this.#start(spec.id));
       },
       stop: (spec, { force, timeoutSeconds }) => {

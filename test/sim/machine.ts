@@ -115,6 +115,7 @@ export class Machine implements Site {
     this.#run.trace(() => `@ the disk of ${this.name} is ${isFull ? 'full' : 'free again'}`);
     this.disk.isFull = isFull;
     this.machinery.isFull = isFull;
+    this.machinery.wasFull ||= isFull;
     const { page_count: pages } = this.db.prepare('PRAGMA page_count').get() as { page_count: number };
     this.db.exec(`PRAGMA max_page_count = ${isFull ? pages : 1_000_000}`);
   }

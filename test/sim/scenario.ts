@@ -13,11 +13,11 @@ import { Watcher } from './watcher.ts';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
-const SWEEP_MS = 30_000;
-/** In a long gap the sweep comes less often, to save our time. */
-const IDLE_SWEEP_MS = 30 * MINUTE_MS;
+const SWEEP_MS = 60_000;
+/** In a long gap the sweep comes less often, so many times in all. */
+const IDLE_SWEEPS = 40;
 /** After the faults have stopped everything must have ended after this long. */
-const QUIET_MS = 20 * MINUTE_MS;
+const QUIET_MS = 15 * MINUTE_MS;
 /** What happens at most in a run that still ends in reasonable time. */
 const MAX_HAPPENINGS = 200_000;
 
@@ -44,7 +44,10 @@ export async function simulate(seed: number, { build = {}, trace }: Options = {}
   let violation: Violation | undefined;
   let digest = 0;
   const run: Run = {
-    ...{ seed, chance, timeline, build },
+    seed,
+    chance,
+    timeline,
+    build,
     nemesis: new Nemesis(chance.fork()),
     secrets: new Set(),
     trace: (line) => trace?.(`${clock(timeline.now)}  ${line()}`),
@@ -59,6 +62,9 @@ export async function simulate(seed: number, { build = {}, trace }: Options = {}
     if (timeline.happened > MAX_HAPPENINGS) throw new Violation('a run ends', 'far too much happens');
   };
   const restore = withoutThreads();
+  const { stackTraceLimit } = Error;
+  // Where an error was made nobody asks but who reads a trace; making that out takes time.
+  if (!trace) Error.stackTraceLimit = 0;
   try {
     await new Scenario(run, checked).play();
   } catch (error) {
@@ -67,6 +73,7 @@ export async function simulate(seed: number, { build = {}, trace }: Options = {}
       error instanceof Violation ? error : new Violation('nothing crashes', (error as Error).stack ?? String(error));
     if (!(error instanceof Violation)) run.trace(() => String(violation));
   } finally {
+    Error.stackTraceLimit = stackTraceLimit;
     restore();
   }
   return { seed, violation, time: timeline.now, happened: timeline.happened, digest };
@@ -78,7 +85,6 @@ class Scenario {
   readonly #edge: Edge;
   readonly #machines: readonly Machine[];
   readonly #users: Users;
-  readonly #watcher: Watcher;
   #sweepMs = SWEEP_MS;
   #absentUntil = 0;
 
@@ -87,7 +93,6 @@ class Scenario {
     this.#checked = checked;
     this.#edge = new Edge(run);
     const watcher = new Watcher(run, this.#edge);
-    this.#watcher = watcher;
     this.#machines = Array.from(
       { length: run.chance.between(1, 3) },
       (_, at) => new Machine(run, this.#edge, `h${at + 1}`),
@@ -101,13 +106,15 @@ class Scenario {
     const goOn = nemesis.rest();
     await this.#during(this.#setUp());
     for (const machine of this.#machines) machine.start();
-    await this.#pass(20_000);
+    await this.#pass(2000);
+    for (const machine of this.#machines) await this.#during(this.#users.launch('c1', machine));
+    await this.#pass(chance.between(10, 10_000));
     goOn();
     trace(() => `# faults: ${nemesis.summary}`);
     this.#sweep();
     const steps = chance.between(15, 50);
     for (let step = 0; step < steps; step++) {
-      if (chance.is(0.75)) this.#users.act();
+      if (chance.is(0.7)) for (let more = chance.between(1, 3); more > 0; more--) this.#users.act();
       else await this.#pass(this.#trouble());
       await this.#pass(Math.max(this.#pause(), this.#absentUntil - this.#run.timeline.now));
     }
@@ -137,7 +144,7 @@ class Scenario {
   /** Somebody listens to events, so that what is published can be checked. */
   #listen(): void {
     const site = { name: 'listener', partitioned: false };
-    const again = (): void => void this.#run.timeline.after(5000, () => this.#listen());
+    const again = (): void => void this.#run.timeline.after(this.#sweepMs / 5, () => this.#listen());
     const listener = { text: () => {}, closed: again };
     this.#edge.gateway.open(site, { alive: true }, this.#edge.token, listener, '/1.0/events').catch(again);
   }
@@ -194,7 +201,7 @@ class Scenario {
     if (ms < 10 * HOUR_MS && chance.is(0.5)) machine.partitioned = true;
     else machine.reboot(ms);
     for (let more = chance.between(0, 3); more > 0; more--) this.#users.act();
-    this.#sweepMs = IDLE_SWEEP_MS;
+    this.#sweepMs = ms / IDLE_SWEEPS;
     // Those that stay would make a week of heartbeats; they are switched off as well.
     if (ms > 10 * HOUR_MS) for (const other of this.#machines) if (other !== machine) other.reboot(ms);
     timeline.after(ms, () => {

@@ -10,7 +10,8 @@ import {
 
 interface Row {
   readonly rev: number;
-  readonly json: string;
+  /** Frozen: nobody changes what is stored by changing what was read. */
+  readonly data: unknown;
   readonly expiresAt: number | undefined;
 }
 
@@ -78,10 +79,16 @@ export class Store {
     const rows = this.#partitions.get(pk) ?? new Map<string, Row>();
     this.#partitions.set(pk, rows);
     const rev = (rows.get(sk)?.rev ?? 0) + 1;
-    rows.set(sk, { rev, json: JSON.stringify(write.data), expiresAt: write.expiresAt });
+    rows.set(sk, { rev, data: frozen(JSON.parse(JSON.stringify(write.data))), expiresAt: write.expiresAt });
   }
 }
 
-function stored<T>(pk: string, sk: string, { rev, json, expiresAt }: Row): Stored<T> {
-  return { pk, sk, rev, data: JSON.parse(json) as T, ...(expiresAt !== undefined && { expiresAt }) };
+function stored<T>(pk: string, sk: string, { rev, data, expiresAt }: Row): Stored<T> {
+  return { pk, sk, rev, data: data as T, ...(expiresAt !== undefined && { expiresAt }) };
+}
+
+function frozen<T>(value: T): T {
+  if (typeof value !== 'object' || value === null) return value;
+  for (const inner of Object.values(value)) frozen(inner);
+  return Object.freeze(value);
 }

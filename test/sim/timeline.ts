@@ -49,7 +49,7 @@ export class Timeline {
           this.now = until;
           end(resolve);
         } catch (error) {
-          end(() => reject(error as Error));
+          end(() => reject(error));
         }
       };
       // Node empties its queues of promises between two immediates; several for each turn of the loop, because the turn itself costs most.

@@ -1,12 +1,13 @@
 import { keys } from '../../functions/domain/keys.ts';
 import type { ImageParts, ImageRecord } from '../../functions/domain/images/image.ts';
+import type { InstanceRecord } from '../../functions/domain/instances/instance.ts';
 import { Client } from './client.ts';
 import type { Edge } from './edge.ts';
 import type { Machine } from './machine.ts';
 import type { Run } from './run.ts';
 import type { Watcher } from './watcher.ts';
 
-const NAMES = ['c1', 'c2', 'c3'];
+const NAMES = ['c1', 'c2'];
 const IMAGE = 'ab'.repeat(32);
 /** Parts of the image: more than one answer takes. */
 const PARTS = 14;
@@ -50,8 +51,10 @@ export class Users {
   /** One of them does something, and does not wait for it. */
   act(): void {
     const { chance } = this.#run;
-    const name = chance.pick(NAMES);
-    const machine = chance.pick(this.#machines);
+    const instance = this.#choose();
+    if (instance === undefined || chance.is(0.15))
+      return void this.launch(chance.pick(NAMES), chance.pick(this.#machines));
+    const { name, machine, status } = instance;
     const place = `/1.0/instances/${name}?target=${machine.name}`;
     const state = (action: string) => () =>
       this.#ask('PUT', `/1.0/instances/${name}/state?target=${machine.name}`, {
@@ -60,32 +63,47 @@ export class Users {
         timeout: 30,
       });
     const update = () => this.#ask('PATCH', place, { config: { 'user.rev': `${++this.#count}` } });
-    const deed = chance.pick([
-      () => this.#launch(name, machine),
-      () => this.#launch(name, machine),
-      () => this.#launch(name, machine),
-      state('start'),
-      state('start'),
-      state('stop'),
-      state('stop'),
-      state('restart'),
-      state('freeze'),
-      state('unfreeze'),
-      () => this.#ask('DELETE', place),
-      () => this.#ask('DELETE', place),
+    const exec = () => this.#exec(name, machine);
+    const always = [
       update,
-      update,
-      () => this.#exec(name, machine),
-      () => this.#exec(name, machine),
-      () => this.#cancel(),
       () => this.#ask('PATCH', '/1.0/profiles/default', { config: { 'user.p': `${++this.#count}` } }),
+      () => this.#cancel(),
       () => this.#ask('GET', '/1.0/instances?recursion=2'),
       () => this.#ask('GET', '/1.0/operations?recursion=1'),
       () => this.#ask('GET', `/1.0/instances/${name}/state?target=${machine.name}`),
       () => this.#guestStops(machine),
       () => this.#leave(),
-    ]);
-    void deed();
+    ];
+    const remove = () => this.#ask('DELETE', place);
+    const now = {
+      Stopped: [state('start'), state('start'), state('start'), state('start'), remove, remove],
+      Running: [
+        state('stop'),
+        state('stop'),
+        state('restart'),
+        state('restart'),
+        state('freeze'),
+        exec,
+        exec,
+        exec,
+        exec,
+      ],
+      Frozen: [state('unfreeze'), state('unfreeze'), state('unfreeze'), state('stop')],
+      Error: [remove, remove, state('start')],
+    };
+    const any = Object.values(now).flat();
+    // Mostly what makes sense; sometimes what does not, or will not when it arrives.
+    const sensible = chance.is(0.8) ? now[status] : any;
+    void chance.pick(chance.is(0.6) ? sensible : [...always, ...sensible])();
+  }
+
+  /** One of the instances the registry knows. */
+  #choose(): { name: string; machine: Machine; status: InstanceRecord['status'] } | undefined {
+    const known = this.#edge.store.all<InstanceRecord>('INSTANCES#');
+    if (known.length === 0) return undefined;
+    const { name, host, status } = this.#run.chance.pick(known).data;
+    const machine = this.#machines.find(({ id }) => id === host);
+    return machine && { name, machine, status };
   }
 
   async #ask(method: string, path: string, body?: unknown) {
@@ -97,7 +115,8 @@ export class Users {
     return answer;
   }
 
-  async #launch(name: string, machine: Machine): Promise<void> {
+  /** Launches an instance. */
+  async launch(name: string, machine: Machine): Promise<void> {
     const { chance } = this.#run;
     const source = chance.is(0.3) ? { type: 'image', fingerprint: IMAGE } : { type: 'none' };
     const body = { name, source, start: chance.is(0.7), ephemeral: chance.is(0.1), config: { 'user.rev': '0' } };
