@@ -11,7 +11,7 @@ import type { Ports } from '../../functions/ports/ports.ts';
 import type { ChaosOptions } from '../../infra/embedded/chaos.ts';
 import { systemClock } from '../../infra/embedded/clock.ts';
 import { controlPlane } from '../../infra/embedded/control-plane.ts';
-import { bundleProgram } from '../../infra/embedded/isolated/bundle.ts';
+import { bundlePrograms } from '../../infra/embedded/isolated/bundle.ts';
 import { isolated, type Isolated } from '../../infra/embedded/isolated/isolated.ts';
 import { createLog } from '../../infra/embedded/log.ts';
 import type { GatewayRules } from '../../infra/embedded/rules.ts';
@@ -74,8 +74,8 @@ async function loaded(): Promise<Pick<EmbeddedOptions, 'controlPlane' | 'rules' 
   if (MODE === 'plain') return { controlPlane: inHurry(controlPlane, { idle: 1, age: 1 }), rules: asked };
   if (MODE === 'chaos')
     return { controlPlane: inHurry(controlPlane, HURRY), rules: { ...RULES, ...asked }, chaos: CHAOS };
-  const program = await bundleProgram();
-  const createFunctions = (ports: Ports) => (threads = isolated({ program, ports, clock }));
+  const programs = await bundlePrograms();
+  const createFunctions = (ports: Ports) => (threads = isolated({ programs, ports, clock }));
   return { controlPlane: { ...controlPlane, createFunctions } };
 }
 

@@ -6,7 +6,8 @@ import type { Ports } from '../../../functions/ports/ports.ts';
 import { ConditionFailed } from '../../../functions/ports/records.ts';
 import { openWorld, type World } from '../../../test/world.ts';
 import { systemClock } from '../clock.ts';
-import { bundleProgram } from './bundle.ts';
+import { bundlePrograms } from './bundle.ts';
+import type { Programs } from './messages.ts';
 import { isolated, type Isolated } from './isolated.ts';
 
 let running: Isolated | undefined;
@@ -16,19 +17,23 @@ afterEach(async () => {
   await world?.[Symbol.asyncDispose]();
 });
 
-async function start(program: string, objects: Partial<Ports['objects']> = {}): Promise<Isolated> {
+async function start(programs: Programs, objects: Partial<Ports['objects']> = {}): Promise<Isolated> {
   world = await openWorld();
   const ports = { ...world.ports, objects: { ...world.ports.objects, ...objects } };
-  running = isolated({ program, ports, clock: systemClock() });
+  running = isolated({ programs, ports, clock: systemClock() });
   return running;
 }
 
 /** A program whose entries all are this body; `outside`, `event` and what the module declared are at hand. */
-function program(body: string): string {
-  return `let calls = 0; exports.open = (outside) => async (entry, event) => {
+function program(body: string): Programs {
+  return everywhere(`let calls = 0; exports.open = (outside) => async (entry, event) => {
     const answer = async () => { ${body} };
     return { ok: true, value: await answer() };
-  };`;
+  };`);
+}
+
+function everywhere(text: string): Programs {
+  return { http: text, authorize: text, connect: text, message: text, disconnect: text, job: text };
 }
 
 const event = {} as Parameters<Functions['http']>[0];
@@ -75,8 +80,8 @@ describe('isolated functions', () => {
 });
 
 describe('the control plane, isolated', () => {
-  let bundle: string;
-  beforeAll(async () => (bundle = await bundleProgram()));
+  let bundle: Programs;
+  beforeAll(async () => (bundle = await bundlePrograms()));
 
   it('answers, with errors that are errors on both sides of a message', async () => {
     let taken = true;
@@ -111,7 +116,7 @@ describe('the control plane, isolated', () => {
   });
 
   it('reads objects chunk by chunk', async () => {
-    const program = `exports.open = (outside) => async () => {
+    const text = `exports.open = (outside) => async () => {
       const call = async (...call) => (await outside.call(call[0], call.slice(1))).value;
       const stream = await call('objects.get', 'a/b');
       let text = '';
@@ -119,7 +124,7 @@ describe('the control plane, isolated', () => {
       await call('objects.end', stream);
       return { ok: true, value: text };
     };`;
-    const { http } = await start(program);
+    const { http } = await start(everywhere(text));
     await world!.ports.objects.put('a/b', Buffer.from('content'));
     expect(await http(event)).toBe('content');
   });

@@ -8,14 +8,14 @@ import { createInvocations } from '../invocations.ts';
 import type { TimerClock } from '../clock.ts';
 import { openDoors } from './doors.ts';
 import { fromErrorData } from './error-data.ts';
-import type { Entry, FromThread, Outcome, ThreadData, ToThread } from './messages.ts';
+import type { Entry, FromThread, Outcome, Programs, ThreadData, ToThread } from './messages.ts';
 
 /** Invocations at once, each in a thread of its own. Most of them wait for a host or an operation. */
 const MAX_THREADS = 48;
 
 export interface IsolatedOptions {
-  /** CommonJS text, see `Open` of messages.ts; {@link bundleProgram} makes that of the functions. */
-  readonly program: string;
+  /** `bundlePrograms` makes those of the functions. */
+  readonly programs: Programs;
   readonly ports: Ports;
   readonly clock: TimerClock;
   /** Threads that are started before they are needed. */
@@ -33,8 +33,8 @@ export interface Isolated extends Functions {
  * Functions as Lambda treats them at its worst: every invocation gets a freshly loaded module graph, runs at the same time as others in a
  * thread of its own, and when its handler has returned nothing of it goes on: a thread in which something still runs is ended.
  */
-export function isolated({ program, ports, clock, prewarmed = 2 }: IsolatedOptions): Isolated {
-  const data: ThreadData = { program, deployment: ports.deployment };
+export function isolated({ programs, ports, clock, prewarmed = 2 }: IsolatedOptions): Isolated {
+  const data: ThreadData = { programs, deployment: ports.deployment };
   const slots = createInvocations(MAX_THREADS, Infinity, clock);
   const idle: Promise<Worker>[] = [];
   const all = new Set<Worker>();

@@ -6,12 +6,14 @@ import type { ErrorData } from './error-data.ts';
 
 /** What a thread is started with. */
 export interface ThreadData {
-  /** CommonJS text whose `open` ({@link Open}) makes the program. */
-  readonly program: string;
+  readonly programs: Programs;
   readonly deployment: Deployment;
 }
 
 export type Entry = keyof Functions;
+
+/** For each entry a CommonJS text whose `open` is an {@link Open}; entries that share one share what is loaded, as in the cloud. */
+export type Programs = Readonly<Record<Entry, string>>;
 
 export type ToThread =
   | { readonly t: 'invoke'; readonly entry: Entry; readonly event: unknown }

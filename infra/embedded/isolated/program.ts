@@ -1,4 +1,4 @@
-import { createFunctions } from '../../../functions/create.ts';
+import type { Functions } from '../../../functions/functions.ts';
 import type { Objects } from '../../../functions/ports/objects.ts';
 import type { Ports } from '../../../functions/ports/ports.ts';
 import { systemClock } from '../clock.ts';
@@ -6,17 +6,19 @@ import { systemRandom } from '../random.ts';
 import { fromErrorData, toErrorData } from './error-data.ts';
 import type { Open, Outside } from './messages.ts';
 
-/** The control plane's functions over ports that are in another thread. Bundled, and loaded anew for every invocation. */
-export const open: Open = (outside) => {
-  const functions = createFunctions(farPorts(outside));
-  return async (entry, event) => {
-    try {
-      return { ok: true, value: await functions[entry](event as never) };
-    } catch (error) {
-      return { ok: false, error: toErrorData(error) };
-    }
+/** Some of the control plane's functions over ports that are in another thread. Bundled, and loaded anew for every invocation. */
+export const program =
+  (create: (ports: Ports) => Partial<Functions>): Open =>
+  (outside) => {
+    const functions = create(farPorts(outside));
+    return async (entry, event) => {
+      try {
+        return { ok: true, value: await functions[entry]?.(event as never) };
+      } catch (error) {
+        return { ok: false, error: toErrorData(error) };
+      }
+    };
   };
-};
 
 function farPorts({ call, note, deployment }: Outside): Ports {
   const door =

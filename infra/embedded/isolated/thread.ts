@@ -1,4 +1,4 @@
-/** The thread of one function at a time: loads the program anew for each invocation, and tells what it left behind. */
+/** The thread of one function at a time: loads its program anew for each invocation, and tells what it left behind. */
 import { createRequire } from 'node:module';
 import { Script } from 'node:vm';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -8,9 +8,9 @@ import type { FromThread, Open, Outcome, Outside, ThreadData, ToThread } from '.
 /** Timers that still run; sockets are not counted, since keeping them open for the next invocation is good manners in the cloud. */
 const RUNNING = new Set(['Timeout', 'Immediate']);
 
-const { program, deployment } = workerData as ThreadData;
+const { programs, deployment } = workerData as ThreadData;
 const require = createRequire(import.meta.url);
-const script = new Script(`(function (require, module, exports) {${program}\n})`, { filename: 'program.cjs' });
+const scripts = new Map<string, Script>();
 const waiting = new Map<number, { readonly door: string; readonly settle: (outcome: Outcome) => void }>();
 let calls = 0;
 
@@ -28,16 +28,23 @@ function say(message: FromThread): void {
   parentPort?.postMessage(message, []);
 }
 
+/** Compiled once, evaluated often. */
+function scriptOf(program: string): Script {
+  const script = scripts.get(program) ?? new Script(`(function (require, module, exports) {${program}\n})`);
+  scripts.set(program, script);
+  return script;
+}
+
 /** A module graph that nobody used before. */
-function load(): { open: Open } {
+function load(program: string): { open: Open } {
   const module = { exports: {} as { open: Open } };
-  const evaluate = script.runInThisContext() as (...args: unknown[]) => void;
+  const evaluate = scriptOf(program).runInThisContext() as (...args: unknown[]) => void;
   evaluate(require, module, module.exports);
   return module.exports;
 }
 
 async function invoke({ entry, event }: Extract<ToThread, { t: 'invoke' }>): Promise<void> {
-  const outcome = await load().open(outside)(entry, event);
+  const outcome = await load(programs[entry]).open(outside)(entry, event);
   const timers = process.getActiveResourcesInfo().filter((kind) => RUNNING.has(kind));
   say({ t: 'done', outcome, left: [...[...waiting.values()].map(({ door }) => door), ...timers] });
 }

@@ -1,0 +1,4 @@
+import { runJob } from '../../../functions/jobs/jobs.ts';
+import { program } from './program.ts';
+
+export const open = program((ports) => ({ job: (job) => runJob(ports, job) }));
