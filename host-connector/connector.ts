@@ -121,7 +121,14 @@ export async function openConnector(parts: ConnectorParts): Promise<Connector> {
         'facts',
       );
     },
-    frame: (frame, line) => receive(frame, line),
+    frame: (frame, line) => {
+      try {
+        receive(frame, line);
+      } catch (error) {
+        // As on a full disk: one frame is not worth the process. Whoever sent it sends it again.
+        host.log('error', `a ${frame.t} frame was not taken: ${messageOf(error)}`);
+      }
+    },
     closed: (line) => {
       sessions.lineClosed(line);
       if (connection.line) return;

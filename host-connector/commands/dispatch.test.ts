@@ -129,6 +129,38 @@ describe('a command', () => {
     expect(fake.host.roles.all()).toEqual([]);
   });
 
+  it('that was refused does not act when it comes again, also when the disk was too full to write that down', async () => {
+    await send('1', createC1);
+    const refuse = vi.spyOn(fake.journal, 'refuse');
+    const full = new FairleadError('disk_full', 'no room');
+    for (const isFull of [false, true]) {
+      if (isFull)
+        refuse.mockImplementationOnce(() => {
+          throw full;
+        });
+      const id = `stop ${isFull}`;
+      vi.spyOn(fake.journal, 'begin').mockImplementationOnce(() => {
+        throw full;
+      });
+      await send(id, stopC1);
+      await send(id, stopC1);
+      expect(results().find((result) => result.id === id)).toMatchObject({ error: { code: 'disk_full' } });
+    }
+    expect(fake.acts).not.toContain('stop c1');
+  });
+
+  it('that was cancelled while it waited does not act when it comes again', async () => {
+    let release: (() => void) | undefined;
+    fake.hold = { at: 'image', until: new Promise((resolve) => (release = resolve)) };
+    const making = send('1', createC1);
+    const waiting = send('2', stopC1);
+    fake.dispatcher.cancel('2');
+    release?.();
+    await Promise.all([making, waiting]);
+    await send('2', stopC1);
+    expect(fake.acts).not.toContain('stop c1');
+  });
+
   it('that changes the configuration keeps the old one when the new one cannot be applied', async () => {
     await send('1', createC1);
     fake.fail = { at: 'update', error: new FairleadError('host_failed', 'no such controller') };
@@ -141,6 +173,17 @@ describe('a command', () => {
 });
 
 describe('after a crash', () => {
+  it('an instance that was made to the end stays, and runs on', async () => {
+    vi.spyOn(fake.journal, 'finish').mockImplementationOnce(() => {
+      throw new Error('the process dies here');
+    });
+    await send('1', createC1);
+    fake = await fake.crash();
+    await reconcile(fake.host, fake.journal, fake.spool);
+    expect(fake.journal.lookup('1')).toMatchObject({ ok: true });
+    expect(fake.power.get(spec.id)).toBe('Running');
+  });
+
   /** The process dies while the command does `at`; then the next one starts. */
   async function crashAt(at: string, id: string, cmd: HostCommand): Promise<void> {
     fake.hold = { at, until: new Promise(() => {}) };

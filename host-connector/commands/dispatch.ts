@@ -16,6 +16,8 @@ export const MAX_WORK_WAITING = 512;
 /** Read-only commands, likewise. */
 export const MAX_LOOKS = 16;
 export const MAX_LOOKS_WAITING = 256;
+/** Refused commands remembered while the disk is too full to write them down. */
+const MAX_REFUSED = 1024;
 /** Commands run inside instances at a time. */
 export const MAX_SESSIONS = 64;
 
@@ -41,6 +43,8 @@ export interface DispatchParts {
 export class Dispatcher {
   readonly #parts: DispatchParts;
   readonly #running = new Map<string, AbortController>();
+  /** Refused commands that a full disk kept out of the journal. */
+  readonly #refused = new Map<string, Outcome>();
   readonly #serial = new Serial();
   readonly #work = new Lane(MAX_WORK, MAX_WORK_WAITING);
   readonly #looks = new Lane(MAX_LOOKS, MAX_LOOKS_WAITING);
@@ -60,7 +64,7 @@ export class Dispatcher {
     const { id, cmd } = frame;
     if (this.#running.has(id)) return;
     if (READ_ONLY.has(cmd.kind)) return this.#look(frame, line);
-    const known = this.#parts.journal.lookup(id);
+    const known = this.#known(id);
     if (known === 'begun') return this.#tell(id, this.#failed(unkept(cmd)));
     if (known) return this.#tell(id, known);
     if (frame.expires <= this.#parts.cloudNow()) return this.#tell(id, this.#failed(expired(cmd)));
@@ -69,8 +73,8 @@ export class Dispatcher {
     try {
       this.#tell(id, await this.#place(cmd, () => this.#act(frame, line, stop.signal)));
     } catch (error) {
-      // A queue that is full, or a disk: the command did not act, so nothing is journalled.
-      this.#tell(id, this.#failed(error));
+      // A queue that is full, or a disk: the command did not act.
+      this.#tell(id, this.#refuse(id, this.#failed(error)));
     } finally {
       this.#running.delete(id);
     }
@@ -81,12 +85,10 @@ export class Dispatcher {
     const cancelled = new FairleadError('cancelled', 'The operation was cancelled.');
     const running = this.#running.get(id);
     if (running) return running.abort(cancelled);
-    const known = this.#parts.journal.lookup(id);
+    const known = this.#known(id);
     // What a crash left behind is settled before anything is taken in.
     if (known === 'begun') return;
-    const outcome = known ?? this.#failed(cancelled);
-    if (!known) this.#parts.journal.refuse(id, outcome);
-    this.#tell(id, outcome);
+    this.#tell(id, known ?? this.#refuse(id, this.#failed(cancelled)));
   }
 
   /** Asks all commands to stop, because the connector does. What they leave undone is settled at the next start. */
@@ -101,6 +103,24 @@ export class Dispatcher {
     return this.#serial.run(instance, task);
   }
 
+  #known(id: string): Outcome | 'begun' | undefined {
+    return this.#parts.journal.lookup(id) ?? this.#refused.get(id);
+  }
+
+  /** Makes the refusal of a command final: it will not act when it comes again, after others that were given since. */
+  #refuse(id: string, outcome: Outcome): Outcome {
+    if (this.#known(id)) return outcome;
+    try {
+      this.#parts.journal.refuse(id, outcome);
+    } catch (error) {
+      if (!isFairleadError(error, 'disk_full')) throw error;
+      const [oldest] = this.#refused.keys();
+      if (oldest !== undefined && this.#refused.size >= MAX_REFUSED) this.#refused.delete(oldest);
+      this.#refused.set(id, outcome);
+    }
+    return outcome;
+  }
+
   /** Where a command has to queue. */
   #place<T>(cmd: HostCommand, task: () => Promise<T>): Promise<T> {
     if (cmd.kind === 'exec') return this.#sessions.run(task);
@@ -109,7 +129,7 @@ export class Dispatcher {
 
   async #act(frame: CommandFrame, line: LinkLine, signal: AbortSignal): Promise<Outcome> {
     const { id, cmd } = frame;
-    if (signal.aborted) return this.#failed(signal.reason);
+    if (signal.aborted) return this.#refuse(id, this.#failed(signal.reason));
     this.#parts.journal.begin(id, cmd);
     const outcome = await this.#outcome(frame, line, signal);
     try {
@@ -139,6 +159,8 @@ export class Dispatcher {
       progress: (text, percent) =>
         this.#parts.send({ t: 'progress', id, text, ...(percent !== undefined && { percent }) }),
       locate: (fingerprint) => this.#parts.asks.locate(id, fingerprint, signal),
+      urls: (move, attempt, until) => this.#parts.asks.urls(move, attempt, until),
+      announce: (chunk) => this.#parts.send({ t: 'chunk', ...chunk }),
     };
     try {
       const { seq, result } = await this.#execute(cmd, context);

@@ -53,6 +53,8 @@ async function conclude(command: HostCommand, host: Host): Promise<Done> {
   switch (command.kind) {
     case 'create': {
       const role = host.roles.find(command.instance.id);
+      // Made to the end, only not told: it may run already.
+      if (role?.ready) return told(await host.observer.observe(role));
       if (role) await undoCreate(role, host);
       throw interrupted(
         `creating "${command.instance.name}"`,
