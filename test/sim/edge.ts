@@ -47,7 +47,7 @@ export class Edge {
 
   /** What the functions' clocks show, but for their skew: milliseconds since 1970. */
   get wallClock(): number {
-    return BEGIN + this.#run.timeline.now;
+    return BEGIN + Math.floor(this.#run.timeline.now);
   }
 
   ports(): Ports {

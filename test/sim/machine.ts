@@ -179,7 +179,7 @@ export class Machine implements Site {
   }
 
   #wallClock(): number {
-    return this.#edge.wallClock + this.#skew;
+    return Math.floor(this.#edge.wallClock + this.#skew);
   }
 
   /** Dials as dial.ts does, over the gateway of the run. */

@@ -22,7 +22,8 @@ export class Timeline {
 
   /** Does something later, unless its owner has died by then. Returns what calls it off. */
   after(ms: number, task: () => void, owner?: Mortal): () => void {
-    const happening: Happening = { at: this.now + Math.max(0, ms), order: this.#order++, owner, task };
+    // Whole milliseconds, as timers are.
+    const happening: Happening = { at: Math.ceil(this.now + Math.max(0, ms)), order: this.#order++, owner, task };
     this.#push(happening);
     return () => (happening.task = undefined);
   }
