@@ -11,6 +11,7 @@ import { registerInstance } from './commands/instance.ts';
 import { registerLaunch } from './commands/launch.ts';
 import { registerList } from './commands/list.ts';
 import { registerMonitor } from './commands/monitor.ts';
+import { registerMove } from './commands/move.ts';
 import { registerOperation } from './commands/operation.ts';
 import { registerProfile } from './commands/profile.ts';
 import { registerSite } from './commands/site.ts';
@@ -33,6 +34,7 @@ const REGISTER = [
   registerInfo,
   registerInstance,
   registerExec,
+  registerMove,
   registerConfig,
   registerProfile,
   registerOperation,

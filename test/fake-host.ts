@@ -5,6 +5,7 @@ import { encodeFrame, type DownFrame, type UpFrame } from '#shared/link/frames.t
 import { decodeJoinToken } from '#shared/link/join-token.ts';
 import { PROTOCOL_VERSION } from '#shared/link/limits.ts';
 import { sha256 } from '../functions/domain/secrets.ts';
+import { FakeMoves } from './fake-moves.ts';
 import { signingKey, type World } from './world.ts';
 
 type Command = Extract<DownFrame, { t: 'cmd' }>;
@@ -24,6 +25,7 @@ export class FakeHost {
   readonly world: World;
   readonly key = signingKey();
   readonly held = new Map<string, Kept>();
+  readonly moves = new FakeMoves(this.held, () => this.world.clock.now());
   readonly inbox: DownFrame[] = [];
   /** Frames that were not acknowledged yet. */
   readonly spool = new Map<number, UpFrame>();
@@ -228,7 +230,7 @@ export class FakeHost {
       case 'prepare':
       case 'adopt':
       case 'discard':
-        return { error: { code: 'bad_request', message: `this host takes no part in moves: ${cmd.kind}` } };
+        return this.moves.execute(cmd);
     }
   }
 

@@ -1,4 +1,5 @@
 import type { HostFacts } from '#shared/link/commands.ts';
+import type { Blocker } from '#shared/link/moves.ts';
 import type { InstanceFull } from '#shared/lxd/instance.ts';
 
 /** The fleet's own objects, as `/1.0/fleet/…` answers them. Times are ISO 8601. */
@@ -33,3 +34,28 @@ export interface NewJoinToken extends JoinToken {
 
 /** An instance, with how fresh the registry's knowledge of it is. */
 export type FleetInstance = InstanceFull & { readonly fleet?: { readonly as_of: string; readonly online: boolean } };
+
+/** A move, as `/1.0/fleet/moves` lists it. Sizes in bytes. */
+export interface Move {
+  readonly id: string;
+  readonly instance: string;
+  /** Its name on the target. */
+  readonly name: string;
+  readonly source: string;
+  readonly target: string;
+  readonly live: boolean;
+  readonly state: string;
+  readonly created_at: string;
+  readonly bytes: number;
+  readonly downtime_ms: number | null;
+  readonly kept_until: string | null;
+}
+
+/** How a move would go; without a `rung` it would not. */
+export interface MovePreflight {
+  readonly rung?: 'live' | 'cold';
+  readonly running: boolean;
+  readonly disk: number;
+  readonly memory: number;
+  readonly blockers: readonly Blocker[];
+}

@@ -139,7 +139,9 @@ function failed(move: MoveRecord, step: Step, error: WireError, context: Context
     return { ...rolledBack(without(move, role), context), problem: error.message };
   }
   const again: Step = { kind: step.kind, failures, at: context.now };
-  return { ...move, problem: error.message, steps: { ...move.steps, [role]: again } };
+  const waiting = { ...move, problem: error.message, steps: { ...move.steps, [role]: again } };
+  // Most often its connector was only restarted, and somebody waits: the first time it is said again at once.
+  return failures === 1 ? withStep(waiting, step.kind, context) : waiting;
 }
 
 function gone(move: MoveRecord, role: MoveRole, context: Context): MoveRecord {
