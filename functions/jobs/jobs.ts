@@ -80,6 +80,8 @@ async function restart(ports: Ports): Promise<void> {
   for (const operation of await runningOperations(ports)) {
     await attempt(ports, 'enqueue', () => enqueueAgain(ports, operation));
   }
+  // One may stand between prepared and committed, with its instance standing still.
+  await attempt(ports, 'moves', () => sweepMoves(ports, DEFAULT_PROJECT));
 }
 
 async function forgetConnections(ports: Ports): Promise<void> {
