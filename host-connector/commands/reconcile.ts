@@ -12,14 +12,9 @@ import type { Journal, Outcome, Unfinished } from './journal.ts';
  * At start, before the link: settles what a crash interrupted. Half-made instances are removed, all other unfinished commands are answered
  * by what is true now. Containers that run are left alone.
  */
-export async function reconcile(
-  host: Host,
-  journal: Journal,
-  spool: Spool,
-  moves: MoveExecutors = NO_MOVES,
-): Promise<void> {
+export async function reconcile(host: Host, journal: Journal, spool: Spool): Promise<void> {
   for (const unfinished of journal.unfinished()) {
-    const outcome = await settle(unfinished, host, moves);
+    const outcome = await settle(unfinished, host);
     journal.finish(unfinished.id, outcome);
     spool.result(unfinished.id, outcome);
     host.log(
@@ -44,16 +39,16 @@ export async function clearHalfMade(
   }
 }
 
-async function settle({ command }: Unfinished, host: Host, moves: MoveExecutors): Promise<Outcome> {
+async function settle({ command }: Unfinished, host: Host): Promise<Outcome> {
   try {
-    return { ok: true, ...(await conclude(command, host, moves)) };
+    return { ok: true, ...(await conclude(command, host)) };
   } catch (error) {
     const known = error instanceof FairleadError ? error : new FairleadError('host_failed', messageOf(error));
     return { ok: false, seq: host.observer.next(), error: toWire(known) };
   }
 }
 
-async function conclude(command: HostCommand, host: Host, moves: MoveExecutors): Promise<Done> {
+async function conclude(command: HostCommand, host: Host): Promise<Done> {
   switch (command.kind) {
     case 'create': {
       const role = host.roles.find(command.instance.id);
@@ -95,27 +90,21 @@ async function conclude(command: HostCommand, host: Host, moves: MoveExecutors):
     case 'check-target':
     case 'send':
     case 'park':
+    case 'unpark':
+    case 'retire':
+    case 'forget':
     case 'receive':
     case 'prepare':
-      throw interrupted(`this ${command.kind} ran`, 'Its outcome is unknown.');
-    // Both ways of ending a move need no link, and go on where they ended.
-    case 'unpark':
-      return moves.unpark(command, NO_CONTEXT, host);
-    case 'retire':
-      return moves.retire(command, NO_CONTEXT, host);
-    case 'forget':
-      return moves.forget(command, NO_CONTEXT, host);
     case 'adopt':
-      return moves.adopt(command, NO_CONTEXT, host);
     case 'discard':
-      return moves.discard(command, NO_CONTEXT, host);
+      throw interrupted(`this ${command.kind} ran`, 'Its outcome is unknown.');
   }
 }
 
 /** The state that shows that an action was done. A restart shows nothing: it began in the state it ends in. */
 const AFTER = { start: 'Running', stop: 'Stopped', freeze: 'Frozen', unfreeze: 'Running', restart: undefined } as const;
 
-/** Deleting and ending a move tell no progress and need no link. */
+/** Deleting tells no progress and needs no images. */
 const NO_CONTEXT = {} as Context;
 
 function interrupted(what: string, next: string): FairleadError {
