@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 
 import { FairleadError } from '#shared/errors.ts';
@@ -12,6 +13,8 @@ import type { Entry, FromThread, Outcome, Programs, ThreadData, ToThread } from 
 
 /** Invocations at once, each in a thread of its own. Most of them wait for a host or an operation. */
 const MAX_THREADS = 48;
+/** Module graphs that are loaded at once: that takes a core each, and more would only make all of them late. */
+const MAX_LOADING = availableParallelism();
 
 export interface IsolatedOptions {
   /** `bundlePrograms` makes those of the functions. */
@@ -36,6 +39,7 @@ export interface Isolated extends Functions {
 export function isolated({ programs, ports, clock, prewarmed = 2 }: IsolatedOptions): Isolated {
   const data: ThreadData = { programs, deployment: ports.deployment };
   const slots = createInvocations(MAX_THREADS, Infinity, clock);
+  const cores = createInvocations(MAX_LOADING, Infinity, clock);
   const idle: Promise<Worker>[] = [];
   const all = new Set<Worker>();
   const leftBehind: string[] = [];
@@ -50,8 +54,13 @@ export function isolated({ programs, ports, clock, prewarmed = 2 }: IsolatedOpti
   };
   const invoke = async (entry: Entry, event: unknown): Promise<unknown> => {
     if (stopped) throw new FairleadError('unavailable', 'the control plane is stopping; try again in a moment');
-    const thread = await (idle.pop() ?? start());
-    const { outcome, left } = await run(thread, entry, event, ports);
+    const { thread, done } = await cores.invoke(async () => {
+      const thread = await (idle.pop() ?? start());
+      const { loaded, done } = run(thread, entry, event, ports);
+      await loaded;
+      return { thread, done };
+    });
+    const { outcome, left } = await done;
     if (left.length === 0) idle.push(Promise.resolve(thread));
     else {
       leftBehind.push(...left.map((what) => `${entry}: ${what}`));
@@ -85,26 +94,37 @@ export function isolated({ programs, ports, clock, prewarmed = 2 }: IsolatedOpti
 
 type Done = Extract<FromThread, { t: 'done' }>;
 
+interface Running {
+  /** The handler has begun, or will never. */
+  readonly loaded: Promise<void>;
+  readonly done: Promise<Done>;
+}
+
 /** One invocation. A thread that dies in the middle of it has failed it. */
-function run(thread: Worker, entry: Entry, event: unknown, ports: Ports): Promise<Pick<Done, 'outcome' | 'left'>> {
+function run(thread: Worker, entry: Entry, event: unknown, ports: Ports): Running {
   const doors = openDoors(ports);
   const say = (message: ToThread) => thread.postMessage(message, []);
-  return new Promise((resolve, reject) => {
-    const settle = (outcome: () => void) => {
-      thread.off('message', receive).off('error', fail).off('exit', died);
-      doors.close();
-      outcome();
-    };
-    const answer = (call: number, outcome: Outcome) => say({ t: 'answer', call, outcome });
-    const receive = (message: FromThread) => {
-      if (message.t === 'call')
-        void doors.call(message.door, message.args).then((outcome) => answer(message.call, outcome));
-      if (message.t === 'note') doors.note(message.door, message.args);
-      if (message.t === 'done') settle(() => resolve(message));
-    };
-    const fail = (error: unknown) => settle(() => reject(error));
-    const died = () => fail(new FairleadError('internal', `the thread of ${entry} ended in the middle of its work`));
-    thread.on('message', receive).once('error', fail).once('exit', died);
-    say({ t: 'invoke', entry, event });
-  });
+  const loaded = Promise.withResolvers<void>();
+  const done = Promise.withResolvers<Done>();
+  // It may fail before anybody waits for it.
+  done.promise.catch(() => undefined);
+  const settle = (outcome: () => void) => {
+    thread.off('message', receive).off('error', fail).off('exit', died);
+    doors.close();
+    loaded.resolve();
+    outcome();
+  };
+  const answer = (call: number, outcome: Outcome) => say({ t: 'answer', call, outcome });
+  const receive = (message: FromThread) => {
+    if (message.t === 'loaded') loaded.resolve();
+    if (message.t === 'call')
+      void doors.call(message.door, message.args).then((outcome) => answer(message.call, outcome));
+    if (message.t === 'note') doors.note(message.door, message.args);
+    if (message.t === 'done') settle(() => done.resolve(message));
+  };
+  const fail = (error: unknown) => settle(() => done.reject(error));
+  const died = () => fail(new FairleadError('internal', `the thread of ${entry} ended in the middle of its work`));
+  thread.on('message', receive).once('error', fail).once('exit', died);
+  say({ t: 'invoke', entry, event });
+  return { loaded: loaded.promise, done: done.promise };
 }

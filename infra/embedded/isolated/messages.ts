@@ -21,6 +21,8 @@ export type ToThread =
 
 export type FromThread =
   | { readonly t: 'ready' }
+  /** The module graph is there and the handler begins. */
+  | { readonly t: 'loaded' }
   | { readonly t: 'call'; readonly call: number; readonly door: string; readonly args: readonly unknown[] }
   /** A call that nobody waits for: a line of the log. */
   | { readonly t: 'note'; readonly door: string; readonly args: readonly unknown[] }

@@ -44,7 +44,9 @@ function load(program: string): { open: Open } {
 }
 
 async function invoke({ entry, event }: Extract<ToThread, { t: 'invoke' }>): Promise<void> {
-  const outcome = await load(programs[entry]).open(outside)(entry, event);
+  const handle = load(programs[entry]).open(outside);
+  say({ t: 'loaded' });
+  const outcome = await handle(entry, event);
   const timers = process.getActiveResourcesInfo().filter((kind) => RUNNING.has(kind));
   say({ t: 'done', outcome, left: [...[...waiting.values()].map(({ door }) => door), ...timers] });
 }
