@@ -16,7 +16,8 @@ import { facts } from './commands/facts.ts';
 import type { Host } from './commands/host.ts';
 import type { Journal } from './commands/journal.ts';
 import { measure } from './commands/measure.ts';
-import { NO_MOVES } from './commands/moves/executors.ts';
+import { movesOf, NO_MOVES } from './commands/moves/executors.ts';
+import type { MoveParts } from './commands/moves/parts.ts';
 import { adopt, clearHalfMade, reconcile } from './commands/reconcile.ts';
 import { fullReport } from './commands/report.ts';
 import { state } from './commands/state.ts';
@@ -58,6 +59,8 @@ export interface ConnectorParts {
   readonly status: (change: Pick<ConnectorStatus, 'linkedSince' | 'problem'>) => void;
   /** No link could be had for so long that a fresh process is the better bet. */
   readonly giveUp: () => void;
+  /** Absent on a host that takes no part in moves. */
+  readonly moves?: MoveParts;
   /** What commands do; a test may look over their shoulders. */
   readonly executors?: (executors: Executors) => Executors;
 }
@@ -74,7 +77,8 @@ export interface Connector {
 /** Settles what a crash interrupted, then puts the connector together. It dials, and starts instances after a boot, with {@link run}. */
 export async function openConnector(parts: ConnectorParts): Promise<Connector> {
   const { host, journal, spool, world, newId, status, wallClock } = parts;
-  await reconcile(host, journal, spool);
+  const moves = parts.moves && movesOf(parts.moves);
+  await reconcile(host, journal, spool, moves?.executors);
 
   let { record } = parts;
   let clockAhead = 0;
@@ -91,7 +95,7 @@ export async function openConnector(parts: ConnectorParts): Promise<Connector> {
     measure,
     'console-log': consoleLog,
     facts,
-    ...NO_MOVES,
+    ...(moves?.executors ?? NO_MOVES),
   };
   const executors = parts.executors?.(own) ?? own;
   const cloudNow = (): number => wallClock() + clockAhead;
@@ -171,6 +175,8 @@ export async function openConnector(parts: ConnectorParts): Promise<Connector> {
         return dispatcher.cancel(frame.id);
       case 'report-now':
         return void told(report(), 'the report');
+      case 'chunk':
+        return moves?.announced(frame);
       case 'answer':
         return asks.answer(frame);
       case 'd':
@@ -189,7 +195,6 @@ export async function openConnector(parts: ConnectorParts): Promise<Connector> {
       case 'bye':
       case 'attached':
       case 'publish':
-      case 'chunk':
     }
   };
 

@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -29,6 +29,7 @@ import type { ManagedBridge } from './network/bridge.ts';
 import type { Run } from './process.ts';
 import type { ImageSource, StorageDriver } from './storage/driver.ts';
 import type { Storage } from './storage/pick.ts';
+import type { Tree } from './transfer/tree.ts';
 
 /** Disk use is counted by walking the tree: not more often than this for one instance. */
 const USAGE_FRESH_MS = 60_000;
@@ -72,9 +73,15 @@ export class LocalContainers implements Containers, Disks {
   }
 
   async start(spec: InstanceSpec): Promise<void> {
-    const { paths, runtime, bridge, kernel } = this.#parts;
+    await this.arm(spec);
+    await this.#parts.runtime.start(spec.id);
+  }
+
+  /** All of a start but the start: mounts, network, devices, configuration. */
+  async arm(spec: InstanceSpec): Promise<void> {
+    const { paths, bridge, kernel } = this.#parts;
     const { dir } = paths.instance(spec.id);
-    const idmap = this.#idmapOf(spec);
+    const idmap = this.idmapOf(spec);
     await this.#driver(spec).mount(dir, await this.#image(spec));
     const nics = nicsOf(spec);
     const managed = nics.filter((nic) => nic.bridge === bridge.name);
@@ -86,7 +93,17 @@ export class LocalContainers implements Containers, Disks {
     const { mounts, nodes } = await prepareDevices(spec, setup);
     const limits = limitsOf(spec.config);
     await writeConfig(paths, { spec, limits, idmap, host: kernel, nics, mounts, devices: nodes });
-    await runtime.start(spec.id);
+  }
+
+  /** The root filesystem, mounted, with what it grew from; `scratch` is made when missing. */
+  async tree(spec: InstanceSpec, scratch: string): Promise<Tree> {
+    const { dir, rootfs } = this.#parts.paths.instance(spec.id);
+    const driver = this.#driver(spec);
+    const image = await this.#image(spec);
+    await driver.mount(dir, image);
+    await mkdir(scratch, { recursive: true, mode: 0o700 });
+    const upper = driver.name === 'overlay' ? { upper: join(dir, 'upper') } : {};
+    return { rootfs, ...upper, image: join(image.dir, 'rootfs'), idmap: this.idmapOf(spec), scratch };
   }
 
   stop(spec: InstanceSpec, options: { force: boolean; timeoutSeconds: number }): Promise<void> {
@@ -196,7 +213,8 @@ export class LocalContainers implements Containers, Disks {
     );
   }
 
-  #idmapOf(spec: InstanceSpec): IdMap {
+  /** The host ids an instance has, or would have if it shares those of the images. */
+  idmapOf(spec: Pick<InstanceSpec, 'id'>): IdMap {
     return this.#parts.roles.find(spec.id)?.idmap ?? this.#parts.idmap;
   }
 

@@ -55,6 +55,7 @@ export async function startDaemon(stateDir: string, log: Log, giveUp: () => void
   status.tell({ problem: 'not linked yet' });
   const parts: ConnectorParts = {
     host,
+    moves: { ...host.moves, sign: (typ, payload) => key.sign(typ, payload) },
     journal: new Journal(db, () => Date.now()),
     spool: new Spool(db),
     stateDir,

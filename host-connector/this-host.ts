@@ -1,16 +1,20 @@
 import { randomUUID } from 'node:crypto';
+import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DatabaseSync } from 'node:sqlite';
 
 import type { HostFacts } from '#shared/link/commands.ts';
+import { Checkpoints } from './checkpoint/checkpoints.ts';
 import type { Host } from './commands/host.ts';
+import type { MoveParts } from './commands/moves/parts.ts';
 import { Observer } from './commands/observer.ts';
 import { Roles } from './commands/roles.ts';
 import { LocalContainers } from './containers.ts';
 import { Counter } from './database.ts';
 import { collectFacts, readKernelHost } from './host/facts.ts';
 import type { HostPaths } from './host/paths.ts';
+import { criuFactsHere } from './host/criu.ts';
 import { loadPolicy } from './host/policy.ts';
 import { ensureSubordinateIds } from './host/subids.ts';
 import { openImageCache, type ImageCache } from './images/cache.ts';
@@ -31,6 +35,8 @@ export interface ThisHost extends Host {
   readonly containers: LocalContainers;
   readonly cache: ImageCache;
   readonly bridge: ManagedBridge;
+  /** For moves; the host's key signs. */
+  readonly moves: Omit<MoveParts, 'sign'>;
 }
 
 /** What a host consists of before it belongs to anybody: enough for its facts. */
@@ -58,6 +64,7 @@ export async function openHost(
   await trash.sweep();
   const storage = await pickStorage({ stateDir, run, spawn: spawnPiped, trash, newId });
   if (storage.noOverlay) log('warn', `instances are full copies of their image here: ${storage.noOverlay}`);
+  const fetch = downloadFetch(cloud.url, cloud.pin);
   const cache = openImageCache({
     stateDir,
     idmap,
@@ -66,21 +73,23 @@ export async function openHost(
     spawn: spawnPiped,
     newId,
     now: () => Date.now(),
-    fetch: downloadFetch(cloud.url, cloud.pin),
+    fetch,
     sleep: (ms) => sleep(ms),
     random: () => Math.random(),
   });
   await cache.open();
   const roles = await Roles.open(paths);
   const bridge = new ManagedBridge(paths, run);
+  const runtime = new LxcRuntime(paths, run);
+  const kernel = await readKernelHost();
   const containers = new LocalContainers({
     paths,
     run,
-    runtime: new LxcRuntime(paths, run),
+    runtime,
     storage,
     images: cache,
     bridge,
-    kernel: await readKernelHost(),
+    kernel,
     roles,
     policy: async () => (await loadPolicy()).policy,
     idmap,
@@ -94,6 +103,22 @@ export async function openHost(
     bridge,
     containers,
     disks: containers,
+    moves: {
+      checkpoints: new Checkpoints({ paths, run, runtime, kernel }),
+      spawn: spawnPiped,
+      world: { fetch, sleep: (ms) => sleep(ms), random: () => Math.random() },
+      folder: (move) => join(stateDir, 'moves', move),
+      tree: (spec, scratch) => containers.tree(spec, scratch),
+      idmapOf: (spec) => containers.idmapOf(spec),
+      arm: (spec) => containers.arm(spec),
+      freeDisk: async () => {
+        const { bavail, bsize } = await statfs(stateDir);
+        return bavail * bsize;
+      },
+      criu: () => criuFactsHere(run),
+      wallClock: () => Date.now(),
+      now: () => performance.now(),
+    },
     policy: async () => (await loadPolicy()).policy,
     observer: new Observer(containers, new Counter(db, 'seq')),
     images: {

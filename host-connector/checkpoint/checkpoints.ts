@@ -111,8 +111,12 @@ export class Checkpoints {
   /** What is parked of an instance, also by an earlier connector; undefined when nothing is. */
   async find(id: string): Promise<Parked | undefined> {
     const known = await this.#task(id);
-    const marker = known && (await this.#marker(id));
-    if (!known || !marker) return undefined;
+    if (!known) return undefined;
+    // One that is still on its way to be parked is waited for: to kill CRIU in the middle would be worse.
+    const settled = async (): Promise<boolean> => (await this.#marker(id)) !== undefined || !(await this.#alive(known));
+    await eventually(settled, this.#deps.parkTimeoutMs ?? PARK_TIMEOUT_MS, POLL_MS);
+    const marker = await this.#marker(id);
+    if (!marker) return undefined;
     const alive = await this.#alive(known);
     const freezer = known.freezer || (await this.#freezerOf(id, marker.init).catch(() => ''));
     // After a reboot, or when everything was killed, the markers speak of the past.

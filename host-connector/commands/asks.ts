@@ -2,6 +2,7 @@ import { FairleadError } from '#shared/errors.ts';
 import { fromWire, type DownFrame, type UpFrame } from '#shared/link/frames.ts';
 import { repeatMs } from '#shared/link/repeat.ts';
 import type { LinkWorld } from '../link/connection.ts';
+import type { Urls } from '../transfer/store.ts';
 import type { ImagePart } from './host.ts';
 
 /** Questions after which nobody is taken to answer: ten minutes. Question or answer may be lost, or there is no link. */
@@ -10,8 +11,10 @@ export const MAX_ASKS = 23;
 export const MAX_PARTS = 13_200;
 
 type Answer = Extract<DownFrame, { t: 'answer' }>;
+type Named = Extract<UpFrame, { t: 'ask' | 'ask-put' | 'ask-get' }>;
+type Question = Named extends infer Q ? (Q extends Named ? Omit<Q, 'id'> : never) : never;
 
-/** Questions to the edge on behalf of commands: where the parts of an image are. */
+/** Questions to the edge on behalf of commands: where the parts of an image are, and the objects of a move. */
 export class Asks {
   readonly #send: (frame: UpFrame) => void;
   readonly #world: Pick<LinkWorld, 'schedule'>;
@@ -34,7 +37,7 @@ export class Asks {
   async locate(command: string, fingerprint: string, signal: AbortSignal): Promise<ImagePart[]> {
     const parts: ImagePart[] = [];
     for (let total = 1; parts.length < total;) {
-      const answer = await this.#ask({ command, fingerprint, from: parts.length }, signal);
+      const answer = await this.#ask({ t: 'ask', command, fingerprint, from: parts.length }, signal);
       if (answer.error) throw fromWire(answer.error);
       total = Math.min(answer.total ?? 0, MAX_PARTS);
       if (!answer.parts || answer.parts.length === 0) {
@@ -45,13 +48,29 @@ export class Asks {
     return parts;
   }
 
-  async #ask(question: { command: string; fingerprint: string; from: number }, signal: AbortSignal): Promise<Answer> {
+  /** Where the objects of a move are put and fetched; the questions end with `signal`. Rejects as {@link locate}. */
+  urls(move: string, attempt: number, signal: AbortSignal): Urls {
+    return {
+      puts: async (objects) => {
+        const answer = await this.#ask({ t: 'ask-put', move, attempt, objects: [...objects] }, signal);
+        if (answer.error) throw fromWire(answer.error);
+        return answer.puts ?? [];
+      },
+      gets: async (names) => {
+        const answer = await this.#ask({ t: 'ask-get', move, attempt, names: [...names] }, signal);
+        if (answer.error) throw fromWire(answer.error);
+        return answer.urls ?? [];
+      },
+    };
+  }
+
+  async #ask(question: Question, signal: AbortSignal): Promise<Answer> {
     const id = this.#newId();
     try {
       for (let ask = 1; ask <= MAX_ASKS; ask += 1) {
         signal.throwIfAborted();
         const answer = this.#next(id, repeatMs(ask), signal);
-        this.#send({ t: 'ask', id, ...question });
+        this.#send({ ...question, id });
         const given = await answer;
         if (given) return given;
       }
@@ -60,7 +79,7 @@ export class Asks {
     }
     throw new FairleadError(
       'unavailable',
-      'The control plane did not say where the image is. Check the link of this host, then try again.',
+      'The control plane did not say where the bytes of this command are. Check the link of this host, then try again.',
     );
   }
 

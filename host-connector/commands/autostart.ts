@@ -37,14 +37,16 @@ export async function autostart(
 
 async function startIfHere(id: string, host: Host): Promise<void> {
   const role = host.roles.find(id);
-  if (!role || (await host.containers.status(id)) !== 'Stopped') return;
+  if (role?.role !== 'owner' || (await host.containers.status(id)) !== 'Stopped') return;
   await startAsOwner(role, host);
   host.log('info', `started "${role.spec.name}" after the host's boot`);
 }
 
-function wanted({ ready, power, spec }: Role): boolean {
+function wanted({ ready, role, power, spec }: Role): boolean {
   const says = spec.config['boot.autostart'];
-  return ready && (says === undefined || says === '' ? power === 'on' : /^(true|1|yes|on)$/i.test(says));
+  return (
+    ready && role === 'owner' && (says === undefined || says === '' ? power === 'on' : /^(true|1|yes|on)$/i.test(says))
+  );
 }
 
 function priority({ spec }: Role): number {

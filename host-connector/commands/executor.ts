@@ -1,5 +1,6 @@
 import type { CommandKind, CommandResult, HostCommand } from '#shared/link/commands.ts';
 import type { LinkLine } from '../link/connection.ts';
+import type { ObjectTerms, Urls } from '../transfer/store.ts';
 import type { Host, ImagePart } from './host.ts';
 import type { Observation } from './observer.ts';
 
@@ -16,6 +17,10 @@ export interface Context {
   progress(text: string, percent?: number): void;
   /** Where the parts of an image are now. */
   locate(fingerprint: string): Promise<readonly ImagePart[]>;
+  /** Where the objects of a move are put and fetched. */
+  urls(move: string, attempt: number, signal: AbortSignal): Urls;
+  /** Tells the other end of a move that a chunk is there; may be lost. */
+  announce(chunk: { readonly move: string; readonly attempt: number } & ObjectTerms): void;
 }
 
 /** A result, with the number of the look it tells of. */

@@ -7,14 +7,20 @@ import { remove } from './delete.ts';
 import { told, type Context, type Done } from './executor.ts';
 import type { Host } from './host.ts';
 import type { Journal, Outcome, Unfinished } from './journal.ts';
+import { NO_MOVES, type MoveExecutors } from './moves/executors.ts';
 
 /**
  * At start, before the link: settles what a crash interrupted. Half-made instances are removed, all other unfinished commands are answered
  * by what is true now. Containers that run are left alone.
  */
-export async function reconcile(host: Host, journal: Journal, spool: Spool): Promise<void> {
+export async function reconcile(
+  host: Host,
+  journal: Journal,
+  spool: Spool,
+  moves: MoveExecutors = NO_MOVES,
+): Promise<void> {
   for (const unfinished of journal.unfinished()) {
-    const outcome = await settle(unfinished, host);
+    const outcome = await settle(unfinished, host, moves);
     journal.finish(unfinished.id, outcome);
     spool.result(unfinished.id, outcome);
     host.log(
@@ -39,16 +45,16 @@ export async function clearHalfMade(
   }
 }
 
-async function settle({ command }: Unfinished, host: Host): Promise<Outcome> {
+async function settle({ command }: Unfinished, host: Host, moves: MoveExecutors): Promise<Outcome> {
   try {
-    return { ok: true, ...(await conclude(command, host)) };
+    return { ok: true, ...(await conclude(command, host, moves)) };
   } catch (error) {
     const known = error instanceof FairleadError ? error : new FairleadError('host_failed', messageOf(error));
     return { ok: false, seq: host.observer.next(), error: toWire(known) };
   }
 }
 
-async function conclude(command: HostCommand, host: Host): Promise<Done> {
+async function conclude(command: HostCommand, host: Host, moves: MoveExecutors): Promise<Done> {
   switch (command.kind) {
     case 'create': {
       const role = host.roles.find(command.instance.id);
@@ -90,21 +96,27 @@ async function conclude(command: HostCommand, host: Host): Promise<Done> {
     case 'check-target':
     case 'send':
     case 'park':
-    case 'unpark':
-    case 'retire':
-    case 'forget':
     case 'receive':
     case 'prepare':
-    case 'adopt':
-    case 'discard':
       throw interrupted(`this ${command.kind} ran`, 'Its outcome is unknown.');
+    // Both ways of ending a move need no link, and go on where they ended.
+    case 'unpark':
+      return moves.unpark(command, NO_CONTEXT, host);
+    case 'retire':
+      return moves.retire(command, NO_CONTEXT, host);
+    case 'forget':
+      return moves.forget(command, NO_CONTEXT, host);
+    case 'adopt':
+      return moves.adopt(command, NO_CONTEXT, host);
+    case 'discard':
+      return moves.discard(command, NO_CONTEXT, host);
   }
 }
 
 /** The state that shows that an action was done. A restart shows nothing: it began in the state it ends in. */
 const AFTER = { start: 'Running', stop: 'Stopped', freeze: 'Frozen', unfreeze: 'Running', restart: undefined } as const;
 
-/** Deleting tells no progress and needs no images. */
+/** Deleting and ending a move tell no progress and need no link. */
 const NO_CONTEXT = {} as Context;
 
 function interrupted(what: string, next: string): FairleadError {

@@ -3,6 +3,7 @@ import type { UpFrame } from '#shared/link/frames.ts';
 import { MAX_FRAME_BYTES, REPORT_BATCH } from '#shared/link/limits.ts';
 import type { Host } from './host.ts';
 import { Lane } from './lanes.ts';
+import { isHere } from './roles.ts';
 
 /** Instances measured at a time for a full report. */
 const MAX_LOOKS = 8;
@@ -17,9 +18,12 @@ type ReportFrame = Omit<Extract<UpFrame, { t: 'report' }>, 'n'>;
 export async function fullReport(host: Host): Promise<ReportFrame[]> {
   const seq = host.observer.next();
   const lane = new Lane(MAX_LOOKS, Infinity);
-  const roles = host.roles.all().filter(({ ready }) => ready);
+  const roles = host.roles.all().filter(isHere);
   const looks = await Promise.all(roles.map((role) => lane.run(() => host.observer.observe(role))));
-  const held = host.roles.all().map(({ spec }) => spec.id);
+  const held = host.roles
+    .all()
+    .filter(({ role }) => role === 'owner' || role === 'leaving')
+    .map(({ spec }) => spec.id);
   const reports = looks.map(({ report }) => report);
   return packReport(seq, reports, held);
 }

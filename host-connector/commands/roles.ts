@@ -14,7 +14,23 @@ import { Serial } from './lanes.ts';
  */
 const role = z.object({
   version: z.literal(1),
-  role: z.literal('owner'),
+  /**
+   * `leaving`: stands still for a move, waits for its verdict. `arriving`: is being put together, does not run. `tombstone`: runs elsewhere, its
+   * data is kept for a while.
+   */
+  role: z.enum(['owner', 'leaving', 'arriving', 'tombstone']),
+  /** The move that the instance is in, or that brought it here. */
+  move: z
+    .object({
+      id: z.uuid(),
+      attempt: z.int().positive(),
+      live: z.boolean(),
+      /** Arriving: everything is here, and `adopt` has only to let it run. */
+      prepared: z.boolean(),
+      /** Arriving without its memory: it ran, so it is started. */
+      start: z.boolean(),
+    })
+    .optional(),
   /** False while the instance is being made: after a crash such a one is swept away. */
   ready: z.boolean(),
   /** The power state to come back to after a reboot of the host. */
@@ -24,6 +40,11 @@ const role = z.object({
   spec: instanceSpec,
 });
 export type Role = z.infer<typeof role>;
+
+/** What the control plane hears of: arriving instances belong to another host still, tombstones again. */
+export function isHere({ ready, role }: Role): boolean {
+  return ready && (role === 'owner' || role === 'leaving');
+}
 
 /** A role on its way to the disk. */
 const UNFINISHED_ROLE = 'role.json.new';
@@ -64,8 +85,8 @@ export class Roles {
   }
 
   /**
-   * The role of an instance that a command of `epoch` is about.
-   * @throws FairleadError `not_found`; `stale` when the command belongs to another time than this host's copy
+   * The role of an instance that is this host's to change, for a command of `epoch`.
+   * @throws FairleadError `not_found`; `busy` while it is being moved; `stale` when the command belongs to another time than this host's copy
    */
   require(id: string, epoch?: number): Role {
     const found = this.#roles.get(id);
@@ -74,7 +95,25 @@ export class Roles {
         'not_found',
         'This host does not hold the instance. Look where it is now, and try again.',
       );
-    if (epoch === undefined || epoch === found.spec.epoch) return found;
+    if (found.role !== 'owner') {
+      throw new FairleadError(
+        'busy',
+        `"${found.spec.name}" is being moved. Wait until the move has ended, or cancel it.`,
+      );
+    }
+    this.#assertEpoch(found, epoch);
+    return found;
+  }
+
+  /** The role of an instance in a move, whatever it is. @throws FairleadError `stale` for a command of another epoch */
+  inMove(id: string, epoch?: number): Role | undefined {
+    const found = this.#roles.get(id);
+    if (found) this.#assertEpoch(found, epoch);
+    return found;
+  }
+
+  #assertEpoch(found: Role, epoch: number | undefined): void {
+    if (epoch === undefined || epoch === found.spec.epoch) return;
     throw new FairleadError(
       'stale',
       `The command is for epoch ${epoch} of "${found.spec.name}", this host holds epoch ${found.spec.epoch}: the instance has moved meanwhile. Look where it is now, and try again.`,
@@ -82,21 +121,23 @@ export class Roles {
   }
 
   /** Writes the role of an instance that is about to be made; on disk when it resolves. */
-  async add(spec: InstanceSpec): Promise<Role> {
-    return this.#writes.run(spec.id, () =>
-      this.#write({ version: 1, role: 'owner', ready: false, power: 'off', spec }),
-    );
+  async add(spec: InstanceSpec, arriving?: Role['move']): Promise<Role> {
+    const as = arriving ? ({ role: 'arriving', move: arriving } as const) : ({ role: 'owner' } as const);
+    return this.#writes.run(spec.id, () => this.#write({ version: 1, ...as, ready: false, power: 'off', spec }));
   }
 
   /** Changes some of a role; on disk when it resolves. @throws FairleadError `not_found` */
-  async change(id: string, change: Partial<Pick<Role, 'ready' | 'power' | 'idmap' | 'spec'>>): Promise<Role> {
-    return this.#writes.run(id, () => this.#write({ ...this.require(id), ...change }));
+  async change(
+    id: string,
+    change: Partial<Pick<Role, 'role' | 'move' | 'ready' | 'power' | 'idmap' | 'spec'>>,
+  ): Promise<Role> {
+    return this.#writes.run(id, () => this.#write({ ...(this.find(id) ?? this.require(id)), ...change }));
   }
 
-  /** Notes the power state to come back to, if it is another one and the instance is still there. */
+  /** Notes the power state to come back to, if it is another one and the instance is still this host's: one that is parked comes back to what it was. */
   async power(id: string, power: Role['power']): Promise<void> {
     const present = this.#roles.get(id);
-    if (present && present.power !== power) await this.change(id, { power });
+    if (present?.role === 'owner' && present.power !== power) await this.change(id, { power });
   }
 
   /**

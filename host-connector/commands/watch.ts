@@ -27,7 +27,7 @@ export class Watch {
 
   /** Something about an instance changed. One that is not ours is ignored. */
   changed(id: string): void {
-    if (!this.#host.roles.find(id)) return;
+    if (this.#host.roles.find(id)?.role !== 'owner') return;
     const state = this.#soon.get(id);
     if (state === 'looking') this.#soon.set(id, 'looking-again');
     if (state === undefined) this.#schedule(id);
@@ -60,7 +60,8 @@ export class Watch {
 
   async #look(id: string): Promise<void> {
     const role = this.#host.roles.find(id);
-    if (!role) return;
+    // One that is being moved is told of by its move.
+    if (role?.role !== 'owner') return;
     if (!role.ready) {
       // It is being made; look when it is.
       this.#soon.set(id, 'looking-again');
@@ -68,7 +69,7 @@ export class Watch {
     }
     const { seq, report } = await this.#host.observer.observe(role);
     if (report.status !== 'Error') await this.#host.roles.power(id, report.status === 'Stopped' ? 'off' : 'on');
-    if (!this.#host.roles.find(id)) return;
+    if (this.#host.roles.find(id)?.role !== 'owner') return;
     this.#spool.event(seq, report);
     this.#pump.more();
   }

@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { dialling } from './tls.ts';
 
 /**
- * A `fetch` for GET which trusts the pinned certificate at the control plane's own address (an embedded one serves its own objects) and the
+ * A `fetch` for GET, and for PUT of bytes, which trusts the pinned certificate at the control plane's own address (an embedded one serves its own objects) and the
  * authorities of node and of the system elsewhere. It follows no redirects, keeps no connections, and gives of a Response what a download
  * needs: `status` and `body`. Node's own fetch cannot pin, and costs an idle connector ten megabytes.
  */
@@ -13,13 +13,17 @@ export function downloadFetch(origin: string, pin: string | undefined): typeof g
   const own = new URL(origin).origin;
   return (input, init = {}) => {
     const url = new URL(typeof input === 'object' && 'url' in input ? input.url : input);
-    return get(url, url.origin === own ? pin : undefined, init);
+    return exchange(url, url.origin === own ? pin : undefined, init);
   };
 }
 
-function get(url: URL, pin: string | undefined, { headers = {}, signal }: RequestInit): Promise<Response> {
+function exchange(url: URL, pin: string | undefined, init: RequestInit): Promise<Response> {
+  const { method = 'GET', headers = {}, signal, body } = init;
+  const bytes = body as Uint8Array | undefined;
+  const length = bytes && { 'content-length': String(bytes.length) };
   const options = {
-    headers: headers as Record<string, string>,
+    method,
+    headers: { ...(headers as Record<string, string>), ...length },
     ...(signal && { signal }),
     createConnection: dialling({ url, pin }),
   };
@@ -27,7 +31,7 @@ function get(url: URL, pin: string | undefined, { headers = {}, signal }: Reques
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
     const request = send(url, options, (answer) => resolve(toResponse(answer)));
     request.once('error', reject);
-    request.end();
+    request.end(bytes);
   });
 }
 

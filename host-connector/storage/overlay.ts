@@ -61,7 +61,9 @@ export async function mountOverlay(
   layers: { readonly lower: string; readonly upper: string; readonly work: string; readonly at: string },
 ): Promise<void> {
   const { lower, upper, work, at } = layers;
-  const options = `lowerdir=${assertPlainPath(lower)},upperdir=${assertPlainPath(upper)},workdir=${assertPlainPath(work)}`;
+  // Whatever the kernel was built with: an upper layer holds every byte that differs, which a move relies on.
+  const whole = 'redirect_dir=off,metacopy=off';
+  const options = `lowerdir=${assertPlainPath(lower)},upperdir=${assertPlainPath(upper)},workdir=${assertPlainPath(work)},${whole}`;
   await runOrFail(run, ['mount', '-t', 'overlay', '-o', options, '--', 'fairlead', assertPlainPath(at)], {
     timeoutMs: MOUNT_TIMEOUT_MS,
   });

@@ -135,6 +135,8 @@ export const moveResults = [
     /** Since when it stands still or is stopped: the host's wall clock, milliseconds since 1970. */
     since: z.number(),
     bytes: z.number().nonnegative(),
+    /** Milliseconds from standing still to this answer. */
+    away: z.number().nonnegative().optional(),
     /** It ran when it was parked. */
     running: z.boolean(),
   }),

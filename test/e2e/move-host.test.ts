@@ -1,0 +1,139 @@
+/** Moves between two real connectors on two hosts that cannot meet, with everything real but the control plane. */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import type { InstanceSpec } from '#shared/link/commands.ts';
+import { Lab } from '../lab/lab.ts';
+import { MoveWorld } from './move-host.world.ts';
+
+const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
+const LXCPATH = '/var/lib/fairlead/instances';
+
+let lab: Lab;
+let world: MoveWorld;
+beforeAll(async () => {
+  lab = await Lab.up({ name: 'move', hosts: 2, binds: [{ source: PROJECT, target: '/fairlead' }] });
+  world = new MoveWorld(lab);
+  await world.open();
+});
+afterAll(async () => {
+  await world?.close();
+  await lab?.down();
+});
+
+/** An instance that counts in memory, on host 1. */
+async function counting(name: string): Promise<InstanceSpec> {
+  const spec: InstanceSpec = {
+    id: randomUUID(),
+    name,
+    project: 'default',
+    epoch: 1,
+    architecture: 'x86_64',
+    config: { 'migration.stateful': 'true', 'environment.TICK': '0.1' },
+    devices: { eth0: { type: 'nic', network: 'flbr0', name: 'eth0' } },
+    image: { fingerprint: world.fingerprint, size: world.imageBytes },
+  };
+  const foo = await world.at(1);
+  await foo.must('instance', { kind: 'create', instance: spec, start: true });
+  await inside(1, spec, 'echo one > /root/note; rm /etc/hosts; until [ -s /run/ticks ]; do sleep 0.1; done');
+  return spec;
+}
+
+async function inside(host: number, { id }: InstanceSpec, script: string): Promise<string> {
+  return (await lab.host(host).must(['lxc-attach', '-P', LXCPATH, '-n', id, '--', 'sh', '-c', script])).trim();
+}
+const ticks = async (host: number, spec: InstanceSpec): Promise<number> =>
+  Number(await inside(host, spec, 'cat /run/ticks'));
+/** The counter as the host sees it, without LXC, which does not answer for what is parked. */
+async function frozenTicks(host: number, spec: InstanceSpec): Promise<number> {
+  const script = `pid=$(cat $(dirname $(find /sys/fs/cgroup/freezer -path '*lxc.payload.${spec.id}*' -name cgroup.procs | head -1))/cgroup.procs | head -1); cat /proc/$pid/root/run/ticks`;
+  return Number((await lab.host(host).must(['sh', '-c', script])).trim());
+}
+const runs = async (host: number, { id }: InstanceSpec): Promise<boolean> =>
+  (await lab.host(host).must(['cat', '/proc/net/unix'])).includes(`${id}/command`);
+
+/** Everything of a move before its commit. */
+async function upTo(spec: InstanceSpec, stage: 'parked' | 'prepared', live = true) {
+  const [foo, bar] = [await world.at(1), await world.at(2)];
+  const move = randomUUID();
+  const about = { move, attempt: 1 };
+  const arriving = { ...spec, epoch: spec.epoch + 1 };
+  const sourceKey = await foo.ready;
+  await bar.must('received', { kind: 'receive', ...about, instance: arriving, sourceKey, manifests: [] });
+  const sent = await foo.must('sent', { kind: 'send', ...about, id: spec.id, epoch: spec.epoch, pass: 1 });
+  await bar.must('received', { kind: 'receive', ...about, instance: arriving, sourceKey, manifests: [sent.manifest] });
+  await inside(1, spec, 'echo two > /root/late; rm /root/note; mkdir /root/note');
+  const began = performance.now();
+  const parked = await foo.must('parked', {
+    kind: 'park',
+    ...about,
+    id: spec.id,
+    epoch: spec.epoch,
+    live,
+    timeout: 30,
+  });
+  const parkMs = performance.now() - began;
+  if (stage === 'parked') return { move, arriving, parked, parkMs, prepareMs: 0, foo, bar };
+  const manifests = [sent.manifest, ...parked.manifests];
+  const start = !live && parked.running;
+  await bar.must('prepared', { kind: 'prepare', ...about, instance: arriving, sourceKey, manifests, live, start });
+  return { move, arriving, parked, parkMs, prepareMs: performance.now() - began - parkMs, foo, bar };
+}
+
+describe('a live move', () => {
+  it('carries memory, files and address; the counter neither repeats nor jumps; the source ends', async () => {
+    const spec = await counting('walker');
+    const address = await until(() => inside(1, spec, 'ip -4 -o addr show eth0 | awk "{print \\$4}"'));
+    const check = await (await world.at(1)).must('source-check', { kind: 'check-source', id: spec.id, live: true });
+    expect(check).toMatchObject({ running: true, blockers: [] });
+    const { disk, memory, criu, idmap } = check;
+    const there = { instance: { ...spec, epoch: 2 }, disk, memory, live: true, ...(criu && { criu }), idmap };
+    expect(await (await world.at(2)).must('target-check', { kind: 'check-target', ...there })).toMatchObject({
+      blockers: [],
+    });
+
+    const before = await ticks(1, spec);
+    const { move, foo, bar, parkMs, prepareMs } = await upTo(spec, 'prepared');
+    const stood = await frozenTicks(1, spec);
+    await sleep(500);
+    expect([await frozenTicks(1, spec), await frozenTicks(2, spec)]).toEqual([stood, stood]);
+    expect(stood).toBeGreaterThanOrEqual(before);
+    const began = performance.now();
+    await bar.must('instance', { kind: 'adopt', move, id: spec.id, epoch: 2 });
+    const adoptMs = performance.now() - began;
+    const first = await ticks(2, spec);
+    expect(first).toBeGreaterThanOrEqual(stood);
+    expect(first).toBeLessThan(stood + 30);
+    await foo.must('retired', { kind: 'retire', move, id: spec.id, epoch: 1 });
+    expect(await runs(1, spec)).toBe(false);
+    await sleep(500);
+    expect(await ticks(2, spec)).toBeGreaterThan(first);
+    console.log(
+      `park ${parkMs.toFixed(0)} ms, prepare ${prepareMs.toFixed(0)} ms, adopt ${adoptMs.toFixed(0)} ms; away ${(parkMs + prepareMs + adoptMs).toFixed(0)} ms`,
+    );
+
+    expect(await inside(2, spec, 'cat /root/late; ls -d /root/note/ /etc/hosts 2>&1 || :')).toBe(
+      'two\nls: /etc/hosts: No such file or directory\n/root/note/',
+    );
+    expect(
+      await inside(
+        2,
+        spec,
+        'ip -4 -o addr show eth0 | awk "{print \\$4}"; ping -c 1 -W 2 10.58.0.1 >/dev/null && echo reached',
+      ),
+    ).toBe(`${address}\nreached`);
+    expect(await foo.must('deleted', { kind: 'forget', move, id: spec.id })).toMatchObject({ id: spec.id });
+    expect(await lab.host(1).must(['ls', LXCPATH])).not.toContain(spec.id);
+  });
+});
+
+async function until(look: () => Promise<string>): Promise<string> {
+  for (let tries = 0; tries < 100; tries += 1) {
+    const found = await look();
+    if (found !== '') return found;
+    await sleep(100);
+  }
+  throw new Error('waited in vain');
+}
