@@ -157,6 +157,8 @@ export function reportedEvent(before: InstanceRecord, after: InstanceRecord, hos
   return [instanceEvent(`instance-${action}`, after, host, now)];
 }
 
+const UNSURE = 'Its host did not tell whether it was made. Wait until the host reports, or delete it.';
+
 /**
  * The writes that release an instance whose operation was given up. One that was only being made is forgotten, unless its host may have
  * made it: then it stays, and the next report tells whether there is such an instance.
@@ -167,6 +169,8 @@ export function instanceAfterAbandon(
   maybeDone: boolean,
 ): Write[] {
   if (instance.data.task?.operation !== operation.id) return [];
-  if (instance.data.task.action === 'create' && !maybeDone) return forgetInstance(instance.data, instance.rev);
-  return [putInstance(withoutTask(instance.data), instance.rev)];
+  const released = withoutTask(instance.data);
+  if (instance.data.task.action !== 'create') return [putInstance(released, instance.rev)];
+  if (!maybeDone) return forgetInstance(instance.data, instance.rev);
+  return [putInstance({ ...released, status: 'Error', error: UNSURE }, instance.rev)];
 }
