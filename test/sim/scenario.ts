@@ -15,9 +15,9 @@ const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 const SWEEP_MS = 60_000;
 /** In a long gap the sweep comes less often, so many times in all. */
-const IDLE_SWEEPS = 40;
+const IDLE_SWEEPS = 12;
 /** After the faults have stopped everything must have ended after this long. */
-const QUIET_MS = 15 * MINUTE_MS;
+const QUIET_MS = 12 * MINUTE_MS;
 /** What happens at most in a run that still ends in reasonable time. */
 const MAX_HAPPENINGS = 200_000;
 
