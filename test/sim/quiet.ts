@@ -6,7 +6,7 @@ import type { Machine } from './machine.ts';
 import type { Run } from './run.ts';
 
 /** What must hold once nothing went wrong for a while: all is done, nothing is left over, and the registry knows what the hosts hold. */
-export function checkQuiet(run: Run, edge: Edge, machines: readonly Machine[]): void {
+export function checkQuiet(run: Run, edge: Edge, machines: readonly Machine[], unsure: ReadonlySet<string>): void {
   const { store } = edge;
   const fails = (rule: string) => (what: string) => run.violated(rule, what);
   store
@@ -31,10 +31,17 @@ export function checkQuiet(run: Run, edge: Edge, machines: readonly Machine[]): 
       edge,
       machine,
       instances.filter(({ host }) => host === machine.id),
+      unsure,
     );
 }
 
-function checkHost(run: Run, edge: Edge, machine: Machine, known: readonly InstanceRecord[]): void {
+function checkHost(
+  run: Run,
+  edge: Edge,
+  machine: Machine,
+  known: readonly InstanceRecord[],
+  unsure: ReadonlySet<string>,
+): void {
   const { name, machinery, db, disk } = machine;
   const fails = (rule: string, what: string) => run.violated(rule, `${name}: ${what}`);
   const record = edge.store.all<HostRecord>('HOSTS#').find(({ data }) => data.id === machine.id)?.data;
@@ -54,7 +61,7 @@ function checkHost(run: Run, edge: Edge, machine: Machine, known: readonly Insta
     if (!role.ready) fails('nothing is half made', `${place} is still being made`);
     if (machinery.status(id) !== status)
       fails('the registry is true', `${place} is ${machinery.status(id)}, shown as ${status}`);
-    if (role.spec.config['user.rev'] !== config['user.rev']) {
+    if (!unsure.has(id) && role.spec.config['user.rev'] !== config['user.rev']) {
       fails(
         'the registry is true',
         `${place} has revision ${role.spec.config['user.rev']}, shown as ${config['user.rev']}`,

@@ -85,6 +85,7 @@ class Scenario {
   readonly #edge: Edge;
   readonly #machines: readonly Machine[];
   readonly #users: Users;
+  readonly #watcher: Watcher;
   #sweepMs = SWEEP_MS;
   #absentUntil = 0;
 
@@ -93,6 +94,7 @@ class Scenario {
     this.#checked = checked;
     this.#edge = new Edge(run);
     const watcher = new Watcher(run, this.#edge);
+    this.#watcher = watcher;
     this.#machines = Array.from(
       { length: run.chance.between(1, 3) },
       (_, at) => new Machine(run, this.#edge, `h${at + 1}`),
@@ -121,7 +123,7 @@ class Scenario {
     nemesis.rest();
     this.#heal();
     await this.#pass(QUIET_MS);
-    checkQuiet(this.#run, this.#edge, this.#machines);
+    checkQuiet(this.#run, this.#edge, this.#machines, this.#watcher.unsure);
     this.#checked();
   }
 

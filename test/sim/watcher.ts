@@ -21,6 +21,8 @@ export class Watcher {
   /** The operations under way on an instance. */
   readonly #intents = new Map<string, Set<string>>();
   readonly #order = new Map<string, number>();
+  /** Instances whose change was given up though the host may have done it: reports do not tell configurations, the user was told. */
+  readonly unsure = new Set<string>();
   /** The operations there were, newest last. */
   readonly operations: string[] = [];
 
@@ -68,6 +70,7 @@ export class Watcher {
       this.#run.trace(() => `  operation ${id} ends: ${operation.status} ${operation.error}`);
     }
     if (instance === undefined) return;
+    if (over && operation.error.startsWith('Gave up')) this.unsure.add(instance);
     const intents = this.#intents.get(instance) ?? new Set();
     this.#intents.set(instance, intents);
     if (over) intents.delete(id);
