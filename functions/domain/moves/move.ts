@@ -119,7 +119,7 @@ export function finished({ state, forgotten }: MoveRecord): boolean {
 
 /** Ms it stood still, as far as that is known. */
 export function downtime({ frozenAt, adoptedAt }: MoveRecord, now: number): number | undefined {
-  return frozenAt === undefined ? undefined : Math.max(0, (adoptedAt ?? now) - frozenAt);
+  return frozenAt === undefined ? undefined : Math.max(0, Math.round((adoptedAt ?? now) - frozenAt));
 }
 
 /** The write that changes a move; a finished one goes after a while. */

@@ -62,6 +62,20 @@ describe('a move', () => {
     expect((await world.api('GET', '/1.0/fleet/moves/nothing')).status).toBe(404);
   });
 
+  it('is known by what the target says from then on, however much the source has said before', async () => {
+    await using fleet = await openFleet();
+    const { world, foo, bar } = fleet;
+    const { id } = await instanceOf(fleet);
+    for (let said = 0; said < 50; said++) await foo.send(foo.event(id, 'Running'));
+    await ask(fleet);
+    await settle([foo, bar]);
+    await bar.send(bar.event(id, 'Stopped'));
+    expect((await world.api('GET', '/1.0/instances/c1')).metadata).toMatchObject({
+      location: 'bar',
+      status: 'Stopped',
+    });
+  });
+
   it('goes there and back', async () => {
     await using fleet = await openFleet();
     await ask(fleet);

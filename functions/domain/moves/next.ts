@@ -88,8 +88,7 @@ const DONE: Readonly<Record<StepKind, Done>> = {
             manifests: merge(move, result.manifests),
             bytes: move.bytes + result.bytes,
             start: result.running,
-            // The host's clock may be wrong; it stood still after it was asked to and before it said so.
-            frozenAt: Math.min(Math.max(result.since, move.since), context.now),
+            frozenAt: standsStillSince(result, move.since, context.now),
           },
           'PREPARING',
           ['prepare'],
@@ -106,6 +105,15 @@ const DONE: Readonly<Record<StepKind, Done>> = {
   unpark: (move, result, context) => (result.kind === 'instance' ? rolledBack(move, context) : undefined),
   discard: (move, result, context) => (result.kind === 'deleted' ? rolledBack(move, context) : undefined),
 };
+
+/** By how long the host says it has been; its wall clock may be wrong. It stood still after it was asked to and before it said so. */
+function standsStillSince(
+  { since, away }: Extract<CommandResult, { kind: 'parked' }>,
+  asked: number,
+  now: number,
+): number {
+  return Math.min(Math.max(away === undefined ? since : now - away, asked), now);
+}
 
 /** Both ends work side by side; the target is told of the manifest as soon as it is ready to hear of it. */
 function precopied(move: MoveRecord, context: Context): MoveRecord {
