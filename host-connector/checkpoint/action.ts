@@ -115,8 +115,11 @@ esac
 exit 0
 `;
 
-/** Options of CRIU that lxc-checkpoint has no words for. */
-export const CRIU_CONFIG = 'empty-ns net\nskip-file-rwx-check\n';
+/**
+ * Options of CRIU that lxc-checkpoint has no words for. The network is locked by the hook, which takes the links off their bridges: the rules
+ * CRIU would put into the guest's network outlive a CRIU that is killed.
+ */
+export const CRIU_CONFIG = 'empty-ns net\nskip-file-rwx-check\nnetwork-lock skip\n';
 
 /** Runs a program apart from us, in a folder given first, and leaves its exit code there: whoever restarts finds it. */
 export const KEEPER = `dir=$1; shift

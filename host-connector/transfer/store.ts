@@ -33,6 +33,8 @@ export interface StoreWorld {
 export const MAX_TRIES = 10;
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 30_000;
+/** Times that an object may come with other bytes than it should. */
+export const MAX_DAMAGED = 3;
 /** One object, from the request to the last byte: at 14 kB/s. */
 const TRY_MS = 5 * 60_000;
 
@@ -67,6 +69,7 @@ export class Store {
 
   /** Fetches an object and verifies it. @throws FairleadError `unavailable` */
   get({ name, length, sha256: expected }: ObjectTerms): Promise<Uint8Array> {
+    let damaged = 0;
     return this.#tried('fetched', async () => {
       const url = await this.#gets.ask(name);
       const answer = await this.#request(url, { headers: { 'accept-encoding': 'identity' } });
@@ -75,8 +78,13 @@ export class Store {
         throw new Error(`the store answered ${answer.status}`);
       }
       const bytes = await bodyOf(answer, length);
-      if (sha256(bytes) !== expected) throw new Error('what the store gave has a wrong SHA-256');
-      return bytes;
+      if (sha256(bytes) === expected) return bytes;
+      damaged += 1;
+      if (damaged < MAX_DAMAGED) throw new Error('it has a wrong SHA-256');
+      throw new FairleadError(
+        'unavailable',
+        `${name} is damaged in the store: its SHA-256 is wrong, fetched ${MAX_DAMAGED} times. Nothing of it is used; move the instance again.`,
+      );
     });
   }
 

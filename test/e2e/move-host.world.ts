@@ -167,9 +167,13 @@ export class MoveWorld {
 
   /** Kills the connector of a host and starts another one. */
   async restart(host: number): Promise<Connector> {
+    await this.kill(host);
+    return this.at(host);
+  }
+
+  async kill(host: number): Promise<void> {
     await this.#connectors.get(host)?.kill();
     this.#connectors.delete(host);
-    return this.at(host);
   }
 
   async close(): Promise<void> {

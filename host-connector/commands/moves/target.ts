@@ -66,6 +66,8 @@ export class Target {
     if (!present || present.move?.id !== move || (present.role !== 'arriving' && present.role !== 'owner')) {
       throw new FairleadError('stale', 'This host has not prepared the instance for that move. Look where it is now.');
     }
+    // Done already, and told again: what was done to it since is nobody's mistake.
+    if (present.role === 'owner' && !present.move.prepared) return told(await host.observer.observe(present));
     const { live, start } = present.move;
     const role = await host.roles.change(id, { role: 'owner', power: live || start ? 'on' : 'off' });
     let failed: string | undefined;
@@ -75,6 +77,7 @@ export class Target {
       failed = messageOf(error);
       host.log('error', `"${role.spec.name}" came here and does not run: ${failed}`);
     }
+    await host.roles.change(id, { move: { ...present.move, prepared: false } });
     await this.#close(move);
     const { seq, report } = await host.observer.observe(role);
     return told({ seq, report: failed === undefined ? report : { ...report, error: failed.slice(0, 2000) } });
