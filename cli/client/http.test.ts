@@ -6,8 +6,8 @@ import { ControlPlane, url } from './http.ts';
 import { agentFor } from './pinned.ts';
 import type { Settings } from './settings.ts';
 
-function connect(settings: Settings): ControlPlane & Disposable {
-  const api = new ControlPlane(settings, agentFor(settings.fingerprint));
+function connect(settings: Settings, pause?: (ms: number) => Promise<unknown>): ControlPlane & Disposable {
+  const api = new ControlPlane(settings, agentFor(settings.fingerprint), pause);
   return Object.assign(api, { [Symbol.dispose]: () => api.close() });
 }
 
@@ -23,6 +23,21 @@ describe('ControlPlane', () => {
     expect(answer).toEqual({ metadata: { a: 1 }, async: false, etag: 'e2', date: Date.parse('2026-11-20T20:00:00Z') });
     expect(server.seen[0]).toMatchObject({ query: { target: 'foo' }, body: { config: {} } });
     expect(server.seen[0]?.headers).toMatchObject({ authorization: `Bearer ${TOKEN}`, 'if-match': 'e1' });
+  });
+
+  it('sends again what was throttled, and gives up in the end', async () => {
+    let throttled = 2;
+    const refusal = { status: 429, body: { type: 'error', error: 'too many', error_code: 429 } };
+    await using server = await TestServer.start({
+      'POST /1.0/profiles': () => (throttled-- > 0 ? refusal : ok({})),
+      'GET /1.0/profiles': () => refusal,
+    });
+    const pauses: number[] = [];
+    using api = connect(server.settings, async (ms) => void pauses.push(ms));
+    await api.send('POST', '/1.0/profiles', { body: { name: 'p' } });
+    expect(server.seen.map(({ body }) => body)).toEqual([{ name: 'p' }, { name: 'p' }, { name: 'p' }]);
+    expect(pauses).toHaveLength(2);
+    await expect(api.get('/1.0/profiles')).rejects.toMatchObject({ code: 'rate_limited', message: 'too many' });
   });
 
   it('opens websockets where the control plane says, which it is asked once', async () => {

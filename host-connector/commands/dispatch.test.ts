@@ -129,6 +129,19 @@ describe('a command', () => {
     expect(fake.host.roles.all()).toEqual([]);
   });
 
+  it('that is cancelled before it came ends so, and does not act when it comes', async () => {
+    fake.dispatcher.cancel('1');
+    await send('1', createC1);
+    expect(fake.acts).toEqual([]);
+    expect(results()).toMatchObject([{ id: '1', ok: false, error: { code: 'cancelled' } }]);
+  });
+
+  it('that is cancelled after it ended is told as it ended', async () => {
+    await send('1', createC1);
+    fake.dispatcher.cancel('1');
+    expect(results()).toMatchObject([{ id: '1', ok: true }]);
+  });
+
   it('that was refused does not act when it comes again, also when the disk was too full to write that down', async () => {
     await send('1', createC1);
     const refuse = vi.spyOn(fake.journal, 'refuse');

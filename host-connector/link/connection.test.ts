@@ -331,6 +331,19 @@ describe('the spool on the link', () => {
     await until(() => spool.waiting().length === 0);
   });
 
+  it('tells a report again until it is acknowledged, unless there is a newer one', async () => {
+    const { connection, pump, advance } = link();
+    await until(() => connection.line);
+    const report = { t: 'report', instances: [], last: true, held: [] } as const;
+    pump.report([{ ...report, n: 1, seq: 1 }]);
+    pump.report([{ ...report, n: 2, seq: 2 }]);
+    await advance(REPEAT_MIN_MS);
+    await until(() => ofKind(gateway.guests[0], 'report').length === 3);
+    pump.got(2);
+    await advance(REPEAT_MIN_MS * 4);
+    expect(ofKind(gateway.guests[0], 'report').map(({ n }) => n)).toEqual([1, 2, 2]);
+  });
+
   it('keeps only the newest state of an instance, and one answer a command', () => {
     const { spool } = link();
     const report = { id: crypto.randomUUID(), name: 'c1', project: 'default', epoch: 1, status: 'Running' } as const;

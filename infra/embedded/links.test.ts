@@ -119,4 +119,27 @@ describe('chaos', () => {
     expect([...second].sort()).toEqual([...first].sort());
     expect([...other].sort()).not.toEqual([...first].sort());
   });
+
+  it('throttles, begins late and forgets to tell of an end, each in its share', async () => {
+    const none = { seed: 1, throttle: 1 };
+    const { calls, functions } = recording();
+    await open(functions, { chaos: none });
+    const throttled = await client();
+    throttled.socket.send('x');
+    await expect.poll(() => throttled.received.join()).toContain('Too Many Requests');
+    expect(calls.messages).toEqual([]);
+    await expect(gateway!.links.postText(calls.connected[0]!, 'x')).rejects.toMatchObject({ code: 'unavailable' });
+    await gateway!.stop();
+
+    const late = recording();
+    await open(late.functions, { chaos: { seed: 1, coldStart: 1, coldStartMs: 400, lostDisconnects: 1 } });
+    const slow = await client();
+    const sent = performance.now();
+    slow.socket.send('x');
+    await expect.poll(() => late.calls.messages.length).toBe(1);
+    expect(performance.now() - sent).toBeGreaterThan(20);
+    slow.socket.terminate();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(late.calls.gone).toEqual([]);
+  });
 });

@@ -47,6 +47,14 @@ describe('the outbox', () => {
     expect(posted(host)).toBe(2);
   });
 
+  it('is pushed by whoever waits: what has no answer is posted again, at growing intervals', async () => {
+    await using world = await openWorld();
+    const host = await connectedHost(world, 'foo');
+    const { id } = (await create(world, host, 'c1')).metadata as { id: string };
+    await world.api('GET', `/1.0/operations/${id}/wait?timeout=25`);
+    expect(posted(host)).toBe(4);
+  });
+
   it('notices a connection that is gone, and counts nothing posted there as sent', async () => {
     await using world = await openWorld();
     const host = await connectedHost(world, 'foo');

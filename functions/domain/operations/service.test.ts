@@ -117,6 +117,19 @@ describe('cancelling', () => {
     expect((await world.api('GET', '/1.0/instances/c1')).status).toBe(404);
   });
 
+  it('tells the host again until it has answered, and no longer to begin', async () => {
+    await using world = await openWorld();
+    const host = await connectedHost(world, 'foo');
+    const id = await begin(world);
+    await world.api('DELETE', `/1.0/operations/${id}`);
+    const told = host.inbox.length;
+    await world.api('GET', `/1.0/operations/${id}/wait?timeout=5`);
+    expect(host.inbox.slice(told).map(({ t }) => t)).toEqual(['cancel']);
+    await host.connect();
+    expect(host.inbox.filter(({ t }) => t === 'cmd')).toHaveLength(1);
+    expect(host.inbox.filter(({ t }) => t === 'cancel')).toHaveLength(3);
+  });
+
   it('is refused when the command went to a host that is offline now', async () => {
     await using world = await openWorld();
     const host = await connectedHost(world, 'foo');

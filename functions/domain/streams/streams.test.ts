@@ -2,7 +2,7 @@ import { createSecretKey } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 
 import type { DownFrame, UpFrame } from '#shared/link/frames.ts';
-import { PROTOCOL_VERSION } from '#shared/link/limits.ts';
+import { PROTOCOL_VERSION, REPEAT_MIN_MS } from '#shared/link/limits.ts';
 import { connectedHost, launch, type FakeHost } from '../../../test/fake-host.ts';
 import { openWorld, type World } from '../../../test/world.ts';
 import { ATTACH_MS } from '../instances/exec.ts';
@@ -141,6 +141,23 @@ describe('exec', () => {
     const begun = await exec(world);
     expect(await client.attach(begun, forge(begun))).toMatchObject({ t: 'refused', error: { code: 'forbidden' } });
     expect((await client.attach(begun)).t).toBe('attached');
+  });
+
+  it('that was attached is told the same on the next connection of the same client, and sent to its host again', async () => {
+    await using world = await openWorld();
+    const host = await connectedHost(world, 'foo');
+    await launch(world, host, 'c1');
+    const client = await new Client(world).connect();
+    const begun = await exec(world);
+    const first = await client.attach(begun);
+    const told = host.inbox.length;
+    world.clock.advance(REPEAT_MIN_MS);
+    await client.connect();
+    const again = await client.attach(begun);
+    expect(again).toMatchObject({ t: 'attached', s: (first as Attached).s });
+    expect(host.inbox.slice(told).findLast(({ t }) => t === 'cmd')).toMatchObject({ cmd: { kind: 'exec' } });
+    await client.send(data((again as Attached).s, (again as Attached).g));
+    expect(host.inbox.at(-1)).toMatchObject({ t: 'd' });
   });
 
   it('cannot be attached after its time, swept or not', async () => {
