@@ -8,7 +8,7 @@
  */
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { FairleadError } from '#shared/errors.ts';
 import { MAX_FILE_BYTES } from '#shared/image/inspect.ts';

@@ -2,7 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { chmod, lstat, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { FairleadError } from '#shared/errors.ts';
 import { diskFull } from '../images/disk-full.ts';

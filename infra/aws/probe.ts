@@ -7,7 +7,7 @@ import { S3Client } from '@aws-sdk/client-s3';
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { FairleadError, isFairleadError } from '#shared/errors.ts';
 import { LINK_PATH, websocketUrl } from '#shared/link/address.ts';

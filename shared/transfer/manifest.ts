@@ -1,5 +1,5 @@
 import { compactVerify, importJWK, type JWK } from 'jose';
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { FairleadError, messageOf } from '../errors.ts';
 import { fingerprint, uuid } from '../link/instance.ts';
