@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import type { Blocker } from '#shared/link/moves.ts';
 import { launch } from '../../../test/fake-host.ts';
-import { type Fleet, openFleet, ask, until, lasting } from '../../../test/fake-fleet.ts';
+import { type Fleet, openFleet, ask, until, lasting, instanceOf } from '../../../test/fake-fleet.ts';
 
 const against = (stops: 'live' | 'move'): Blocker => ({
   what: 'x',
@@ -82,5 +82,25 @@ describe('a refused move touches nothing', () => {
     await until(fleet, 'park');
     const answer = await fleet.world.api('POST', '/1.0/instances?target=bar', { name: 'c1', source: { type: 'none' } });
     expect(answer.status).toBeGreaterThanOrEqual(400);
+  });
+
+  it('a host that tells something of the instance meanwhile is no reason', async () => {
+    await using fleet = await openFleet();
+    const { id } = await instanceOf(fleet);
+    let told: Promise<void> | undefined;
+    fleet.world.links.beforePost = (_connection, frame) => {
+      if (frame.t === 'cmd' && frame.cmd.kind === 'check-target')
+        told ??= fleet.foo.send(fleet.foo.event(id, 'Running'));
+    };
+    expect((await ask(fleet)).status).toBe(202);
+    expect(told).toBeDefined();
+    await told;
+  });
+
+  it('another change that began during the preflight is', async () => {
+    await using fleet = await openFleet();
+    const [first, second] = await Promise.all([ask(fleet), ask(fleet)]);
+    expect(first.status + second.status).toBe(202 + 409);
+    expect([first, second].find(({ status }) => status === 409)?.error).toMatch(/A move of "c1" is under way/);
   });
 });

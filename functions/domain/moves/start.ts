@@ -2,8 +2,8 @@ import { FairleadError } from '#shared/errors.ts';
 import type { Operation } from '#shared/lxd/operation.ts';
 
 import type { Ports } from '../../ports/ports.ts';
-import { ConditionFailed, type Stored } from '../../ports/records.ts';
-import type { Decision } from '../decide.ts';
+import type { Stored } from '../../ports/records.ts';
+import { decide, type Decision } from '../decide.ts';
 import { perform } from '../effects.ts';
 import { operationEvent } from '../events/lifecycle.ts';
 import { assertFits, enqueueCommand } from '../hosts/outbox.ts';
@@ -18,7 +18,7 @@ import { allMoves } from './advance.ts';
 import { renderMove, type Move, type MoveRecord, type MoveRole } from './move.ts';
 import { withStep, type Context } from './next.ts';
 import { commandOf, hostOf, NEVER_EXPIRES, PHASE } from './plan.ts';
-import { preflight, refusal, type Plan, type Preflight, type Rung } from './preflight.ts';
+import { knownBlockers, preflight, refusal, type Plan, type Preflight, type Rung } from './preflight.ts';
 
 /** How long a source keeps the data of an instance that moved away. */
 const KEEP_MS = 24 * 60 * 60_000;
@@ -58,29 +58,39 @@ export async function startMove(ports: Ports, actor: Actor, project: string, req
   const loaded = await load(ports, project, request);
   const found = await preflight(ports, loaded.plan, loaded.profiles);
   if (found.rung === undefined) throw refusal(request.instance, request.to, found, request.allow);
-  const context: Context = {
+  const input: StartInput = {
     now: ports.clock.now(),
     ids: { source: ports.random.uuid(), target: ports.random.uuid() },
+    move: ports.random.uuid(),
+    operation: ports.random.uuid(),
   };
-  const { writes, effects, value } = planStart(
-    loaded,
-    { ...request, rung: found.rung, running: found.running },
-    actor.user,
-    {
-      ...context,
-      move: ports.random.uuid(),
-      operation: ports.random.uuid(),
+  const how = { rung: found.rung, running: found.running, keep: request.keep };
+  const { value, effects } = await decide(
+    ports,
+    () => load(ports, project, request),
+    (now) => {
+      refuseChanged(loaded, now);
+      return planStart(now, how, actor.user, input);
     },
   );
-  try {
-    await ports.records.transact(writes);
-  } catch (cause) {
-    if (!(cause instanceof ConditionFailed)) throw cause;
-    const message = `"${request.instance}", its name on host ${request.to}, or one of the hosts was changed just now. Try again.`;
-    throw new FairleadError('conflict', message, { cause });
-  }
   await perform(ports, effects);
   return renderOperation(value, loaded.hosts.source.name);
+}
+
+/** A host says something of its instance every now and then; that is no reason. */
+function refuseChanged(before: Loaded, now: Loaded): void {
+  const { id, host, epoch } = now.instance.data;
+  const same = id === before.plan.instance.id && host === before.plan.source.id && epoch === before.plan.instance.epoch;
+  if (!same)
+    throw new FairleadError('conflict', `"${before.plan.instance.name}" was moved or made anew just now. Try again.`);
+  const blockers = knownBlockers(now.plan);
+  if (blockers.length === 0) return;
+  throw refusal(
+    now.plan.instance.name,
+    now.hosts.target.name,
+    { running: false, disk: 0, memory: 0, blockers },
+    undefined,
+  );
 }
 
 async function load(ports: Ports, project: string, request: MoveRequest): Promise<Loaded> {
