@@ -18,8 +18,8 @@ import type { GatewayRules } from '../../infra/embedded/rules.ts';
 import { startEmbedded, type ControlPlane, type EmbeddedOptions } from '../../infra/embedded/up.ts';
 import { MODE, SEED } from './mode.ts';
 
-/** The cloud's minutes pass so much faster: connections are cut after 6 idle seconds and after 30, hosts rotate before that. */
-const HURRY = { idle: 100, age: 240 };
+/** The cloud's minutes pass so much faster: connections are cut after 8 idle seconds and after 30, hosts rotate before that. */
+const HURRY = { beat: 100, idle: 75, age: 240 };
 const RULES: Partial<GatewayRules> = { idleMs: (10 * 60_000) / HURRY.idle, maxAgeMs: (2 * 3600_000) / HURRY.age };
 
 const CHAOS: ChaosOptions = {
