@@ -67,7 +67,13 @@ const SCENARIOS: Record<string, () => Promise<unknown>> = {
     const { pid } = await runtime.status(spec.id);
     const target = { id: spec.id, pid, cgroups: kernel.cgroups };
     const busy = 'i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done';
-    const free = await timed(() => sh(1, busy));
+    // The fastest of three: what else the machine does must not look like a limit.
+    const fastest = async () => {
+      const times: number[] = [];
+      while (times.length < 3) times.push((await timed(() => sh(1, busy))).ms);
+      return Math.min(...times);
+    };
+    const free = await fastest();
     const common = { 'limits.memory': '64MiB', 'limits.processes': '30' };
     const listOf = (config: Record<string, string>) => limitFiles(limitsOf(config), kernel, spec.id, false);
     const next = { ...common, 'limits.cpu.allowance': '20ms/100ms', 'limits.memory': '128MiB', 'limits.cpu': '1' };
@@ -76,13 +82,13 @@ const SCENARIOS: Record<string, () => Promise<unknown>> = {
     const nproc = (await sh(1, 'nproc')).stdout.trim();
     const { memory: larger } = await measured(1);
     await applyLimits(target, listOf(next), listOf(common));
-    const again = await timed(() => sh(1, busy));
+    const again = await fastest();
     return {
       memory,
       pids,
-      freeMs: free.ms,
+      freeMs: free,
       slowedMs: slowed.ms,
-      againMs: again.ms,
+      againMs: again,
       nproc,
       larger: larger.total,
       measured: await measured(1),
