@@ -161,13 +161,14 @@ export class LocalContainers implements Containers, Disks {
 
   async measure(spec: InstanceSpec): Promise<Measurement> {
     const { runtime, kernel, run } = this.#parts;
+    const [live, usage] = await Promise.all([runtime.status(spec.id), this.#diskUsage(spec)]);
     return measure({
       id: spec.id,
-      live: await runtime.status(spec.id),
+      live,
       cgroups: kernel.cgroups,
       hostMemory: kernel.memory,
       hostNames: Object.fromEntries(nicsOf(spec).map(({ name, hostName }) => [name, hostName])),
-      disk: async () => ({ root: { usage: await this.#diskUsage(spec), total: 0 } }),
+      disk: { root: { usage, total: 0 } },
       run,
     });
   }

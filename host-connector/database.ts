@@ -16,7 +16,8 @@ const SCHEMA = `
 `;
 
 /**
- * Opens `<stateDir>/journal.db`: what the host did, and what it has yet to tell. Every commit is on disk before it returns.
+ * Opens `<stateDir>/journal.db`: what the host did, and what it has yet to tell. Every commit is on disk before it returns,
+ * but for those of {@link transactLazily}.
  * @throws FairleadError `internal` when a newer connector wrote the file
  */
 export function openDatabase(stateDir: string): DatabaseSync {
@@ -79,6 +80,20 @@ export function transact<T>(db: DatabaseSync, work: () => T): T {
     // A full disk has SQLite roll back by itself.
     if (db.isTransaction) db.exec('ROLLBACK');
     throw asDiskFull(error);
+  }
+}
+
+/**
+ * As {@link transact}, but without waiting for the disk: it is there after the next commit that does. For what a crash may take back as long as it
+ * takes nothing that was committed before.
+ * @throws FairleadError `disk_full`
+ */
+export function transactLazily<T>(db: DatabaseSync, work: () => T): T {
+  db.exec('PRAGMA synchronous = NORMAL');
+  try {
+    return transact(db, work);
+  } finally {
+    db.exec('PRAGMA synchronous = FULL');
   }
 }
 

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import * as z from 'zod';
 
 import { messageOf } from '#shared/errors.ts';
-import { readIfThere, removeDurably, writeDurably } from './durable.ts';
+import { readIfThere, removeDurably, replaceFile } from './durable.ts';
 import type { Log } from './log.ts';
 import { CONNECTOR_VERSION } from './version.ts';
 
@@ -33,7 +33,7 @@ export class StatusFile {
 
   /** Says how it stands with the link. */
   tell(change: Pick<ConnectorStatus, 'linkedSince' | 'problem'>): void {
-    this.#then(() => writeDurably(this.#path, JSON.stringify({ ...this.#fixed, ...change })));
+    this.#then(() => replaceFile(this.#path, JSON.stringify({ ...this.#fixed, ...change })));
   }
 
   /** Nothing runs any more. */

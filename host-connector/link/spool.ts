@@ -4,7 +4,7 @@ import type { InstanceReport } from '#shared/link/commands.ts';
 import { encodeFrame, toWire, upFrame, type UpFrame } from '#shared/link/frames.ts';
 import { FairleadError } from '#shared/errors.ts';
 import type { Outcome } from '../commands/journal.ts';
-import { Counter, transact } from '../database.ts';
+import { Counter, transactLazily } from '../database.ts';
 
 /** Frames kept for an edge that does not answer. Beyond it the oldest go: the journal answers a repeated command anew, and a report replaces events. */
 export const SPOOL_KEPT = 8192;
@@ -16,7 +16,10 @@ export type StateEvent = Extract<UpFrame, { t: 'event' }>;
 export type Spooled = Result | StateEvent;
 export type Report = Extract<UpFrame, { t: 'report' }>;
 
-/** What the edge must learn: on disk from the moment it is known until the edge has `got` it. */
+/**
+ * What the edge must learn, until it has `got` it. It outlives this process. What a power failure takes is told otherwise: a result from the journal,
+ * when the command comes again; a state by the report on the next connection. So nobody waits for the disk here.
+ */
 export class Spool {
   readonly #db: DatabaseSync;
   readonly #n: Counter;
@@ -49,7 +52,7 @@ export class Spool {
 
   /** The edge has frame `n`. A number that is not there any more (replaced, or told twice) is fine. */
   got(n: number): void {
-    this.#db.prepare('DELETE FROM spool WHERE n = ?').run(n);
+    transactLazily(this.#db, () => this.#db.prepare('DELETE FROM spool WHERE n = ?').run(n));
   }
 
   /** A page of what is not acknowledged, behind `after`, oldest first. */
@@ -61,7 +64,7 @@ export class Spool {
   }
 
   #keep(key: string, frame: Spooled): Spooled {
-    transact(this.#db, () => {
+    transactLazily(this.#db, () => {
       this.#db.prepare('DELETE FROM spool WHERE key = ?').run(key);
       this.#db.prepare('INSERT INTO spool VALUES (?, ?, ?)').run(frame.n, key, JSON.stringify(frame));
       this.#db

@@ -2,7 +2,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readIfThere, removeDurably, writeDurably } from '../durable.ts';
+import { readIfThere, removeDurably, replaceFile, writeDurably } from '../durable.ts';
 import { runOrFail, type Argv, type Run } from '../process.ts';
 import { dhcpRange, type Subnet } from './subnet.ts';
 
@@ -80,9 +80,9 @@ export async function stopDnsmasq(files: DnsmasqFiles): Promise<void> {
   for (let step = 0; step < STOP_STEPS && (await runningPid(files)) !== undefined; step++) await sleep(STOP_STEP_MS);
 }
 
-/** Gives an address's owner its name in DNS, before the instance first asks for a lease. */
+/** Gives an address's owner its name in DNS, before the instance first asks for a lease; each start does so. */
 export async function nameHost(files: DnsmasqFiles, hwaddr: string, name: string): Promise<void> {
-  await writeDurably(join(files.hosts, fileOf(hwaddr)), `${hwaddr},${name}\n`, 0o644);
+  await replaceFile(join(files.hosts, fileOf(hwaddr)), `${hwaddr},${name}\n`, 0o644);
 }
 
 /** Takes the name back. dnsmasq forgets it when it next starts; until then nobody else gets that hardware address. */

@@ -150,7 +150,7 @@ export const measured = async (number: number): Promise<Measurement> => {
     cgroups: kernel.cgroups,
     hostMemory: kernel.memory,
     hostNames: Object.fromEntries(nicsOf(spec).map((nic) => [nic.name, nic.hostName])),
-    disk: () => Promise.resolve({ root: { usage: 1, total: 2 } }),
+    disk: { root: { usage: 1, total: 2 } },
     run,
   });
 };

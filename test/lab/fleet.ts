@@ -1,6 +1,7 @@
 /** A whole Fairlead in a lab: a control plane in this machine's root namespace, and a connector on each virtual host. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
@@ -19,6 +20,13 @@ const CONTROL = join(PROJECT, 'test/lab/control.ts');
 const BUILD = join(PROJECT, 'host-connector/build.ts');
 const CONNECTOR_FOLDER = '/opt/fairlead';
 const CONNECTOR = ['/usr/local/bin/node', `${CONNECTOR_FOLDER}/fairlead-connector.mjs`];
+/** Node's options in the systemd unit: hosts of the lab run the connector with the memory it has elsewhere. */
+const [, UNIT_OPTIONS = ''] =
+  /^ExecStart=\S+\/node (.*?) \S+ run$/m.exec(
+    readFileSync(join(PROJECT, 'host-connector/fairlead-connector.service'), 'utf8'),
+  ) ?? [];
+const [NODE = '', PROGRAM = ''] = CONNECTOR;
+const RUN = [NODE, ...UNIT_OPTIONS.split(' ').filter(Boolean), PROGRAM, 'run'];
 const READY_MS = 30_000;
 const POLL_MS = 50;
 
@@ -209,7 +217,7 @@ export class Fleet {
 
   /** Starts a host's connector. */
   startConnector(name: string): void {
-    this.#connectors.set(name, this.host(name).spawn([...CONNECTOR, 'run'], { stdio: 'ignore' }));
+    this.#connectors.set(name, this.host(name).spawn(RUN, { stdio: 'ignore' }));
   }
 
   /** Ends a host's connector, gently or not. */

@@ -20,7 +20,9 @@ import { ended, endOperation, putOperation, renderOperation, type OperationRecor
 
 /** The longest a single wait may hold a request; a gateway cuts at 29 s. The caller asks again. */
 export const MAX_WAIT_MS = 25_000;
-const POLL_FIRST_MS = 4;
+/** Between two looks: an eighth of the time waited so far, so that no wait takes much longer than what it waits for. */
+const POLL_SHARE = 1 / 8;
+const POLL_MIN_MS = 4;
 const POLL_MAX_MS = 250;
 
 /** An operation with its host's name and, while that host is away, the reason nothing happens. @throws FairleadError `not_found`. */
@@ -67,9 +69,9 @@ export async function waitForOperation(
   id: string,
   timeoutMs: number,
 ): Promise<Operation> {
-  const until = ports.clock.now() + Math.min(timeoutMs, MAX_WAIT_MS);
-  let pushAt = ports.clock.now();
-  let wait = POLL_FIRST_MS;
+  const since = ports.clock.now();
+  const until = since + Math.min(timeoutMs, MAX_WAIT_MS);
+  let pushAt = since;
   for (;;) {
     const { data } = await load(ports, project, id);
     if (ended(data) || ports.clock.now() >= until) return getOperation(ports, project, id);
@@ -77,8 +79,8 @@ export async function waitForOperation(
       await deliverCommand(ports, data.command);
       pushAt = ports.clock.now() + REPEAT_MIN_MS;
     }
-    await ports.clock.sleep(wait);
-    wait = Math.min(wait * 1.5, POLL_MAX_MS);
+    const waited = ports.clock.now() - since;
+    await ports.clock.sleep(Math.min(Math.max(POLL_MIN_MS, waited * POLL_SHARE), POLL_MAX_MS));
   }
 }
 
