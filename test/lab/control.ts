@@ -46,12 +46,15 @@ const { data, listen, rotate, age, ahead } = parseArgs({
 let functions: Functions | undefined;
 
 /** The control plane whose `welcome` tells ends to beat and rotate in the gateway's hurry, or as asked for. */
-function inHurry({ createFunctions, ...rest }: ControlPlane, { idle, age }: typeof HURRY): ControlPlane {
+function inHurry(
+  { createFunctions, ...rest }: ControlPlane,
+  { beat, age }: Pick<typeof HURRY, 'beat' | 'age'>,
+): ControlPlane {
   const post =
     (links: Links): Links['post'] =>
     (connection, frame) => {
       if (frame.t !== 'welcome') return links.post(connection, frame);
-      const heartbeatMs = Math.round(frame.heartbeatMs / idle);
+      const heartbeatMs = Math.round(frame.heartbeatMs / beat);
       const rotateMs = rotate === undefined ? Math.round(frame.rotateMs / age) : Number(rotate);
       return links.post(connection, { ...frame, heartbeatMs, rotateMs });
     };
@@ -71,7 +74,7 @@ let threads: Isolated | undefined;
 /** The functions as the mode wants them. */
 async function loaded(): Promise<Pick<EmbeddedOptions, 'controlPlane' | 'rules' | 'chaos'>> {
   const asked = age === undefined ? {} : { maxAgeMs: Number(age) };
-  if (MODE === 'plain') return { controlPlane: inHurry(controlPlane, { idle: 1, age: 1 }), rules: asked };
+  if (MODE === 'plain') return { controlPlane: inHurry(controlPlane, { beat: 1, age: 1 }), rules: asked };
   if (MODE === 'chaos')
     return { controlPlane: inHurry(controlPlane, HURRY), rules: { ...RULES, ...asked }, chaos: CHAOS };
   const programs = await bundlePrograms();
