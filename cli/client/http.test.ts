@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 
 import { isFairleadError } from '#shared/errors.ts';
@@ -57,6 +58,21 @@ describe('ControlPlane', () => {
     await using server = await TestServer.start();
     using api = connect(server.settings);
     expect((await api.socket('/1.0/events')).url).toBe(`${server.url.replace('https', 'wss')}/1.0/events`);
+  });
+
+  it('takes compressed answers, and notices one that was cut', async () => {
+    const whole = gzipSync(JSON.stringify(ok(['x'.repeat(100_000)]).body));
+    await using server = await TestServer.start({
+      'GET /1.0/instances': ({ query }) => ({
+        body: query['cut'] ? whole.subarray(0, -20) : whole,
+        headers: { 'content-encoding': 'gzip' },
+      }),
+    });
+    using api = connect(server.settings);
+    expect(await api.get('/1.0/instances')).toEqual(['x'.repeat(100_000)]);
+    expect(server.seen[0]?.headers['accept-encoding']).toBe('gzip');
+    const error = await api.get('/1.0/instances', { cut: 1 }).catch((reason: unknown) => reason);
+    expect(isFairleadError(error, 'unavailable')).toBe(true);
   });
 
   it('escapes names', async () => {

@@ -1,6 +1,8 @@
 import { request as httpsRequest, type Agent } from 'node:https';
 import type { IncomingMessage } from 'node:http';
+import { pipeline, type Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createGunzip } from 'node:zlib';
 
 import { ERROR_STATUS, FairleadError, messageOf, type ErrorCode } from '#shared/errors.ts';
 import { websocketUrl } from '#shared/link/address.ts';
@@ -159,6 +161,8 @@ export class ControlPlane {
     const headers = {
       ...this.#headers(),
       accept: 'application/json',
+      // A large fleet's instances do not fit an answer otherwise.
+      'accept-encoding': 'gzip',
       ...(payload && { 'content-type': 'application/json', 'content-length': payload.length }),
       ...(etag !== undefined && { 'if-match': etag }),
     };
@@ -195,7 +199,7 @@ async function body(response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
   try {
-    for await (const chunk of response as AsyncIterable<Buffer>) {
+    for await (const chunk of decoded(response) as AsyncIterable<Buffer>) {
       size += chunk.length;
       if (size > MAX_ANSWER_BYTES)
         throw new FairleadError('protocol', 'The answer is too large: ask for less, e.g. one host.');
@@ -210,6 +214,13 @@ async function body(response: IncomingMessage): Promise<string> {
     );
   }
   return Buffer.concat(chunks).toString();
+}
+
+/** The body as it was before it was compressed. */
+function decoded(response: IncomingMessage): Readable {
+  if (response.headers['content-encoding'] !== 'gzip') return response;
+  // Either one's failure ends the other, and whoever reads it.
+  return pipeline(response, createGunzip(), () => undefined);
 }
 
 const CODE_BY_STATUS: Readonly<Record<number, ErrorCode>> = {

@@ -26,7 +26,7 @@ export interface Request {
 export interface Reply {
   readonly status?: number;
   readonly headers?: Record<string, string>;
-  /** An envelope, or text. */
+  /** An envelope, or text, or bytes. */
   readonly body: unknown;
 }
 
@@ -106,7 +106,8 @@ export class TestServer implements AsyncDisposable {
     if (route !== USUAL['GET /1.0']) this.seen.push(request);
     const reply = (await route?.(request)) ?? notFound(`no route ${request.method} ${request.path}`);
     response.writeHead(reply.status ?? 200, { 'content-type': 'application/json', ...reply.headers });
-    response.end(typeof reply.body === 'string' ? reply.body : JSON.stringify(reply.body));
+    const { body } = reply;
+    response.end(typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body));
   }
 }
 
