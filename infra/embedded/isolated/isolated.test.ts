@@ -72,6 +72,16 @@ describe('isolated functions', () => {
     expect(await functions.http(event)).toBe('returned');
   });
 
+  it('may leave reads to themselves when they refuse', async () => {
+    const head = () => new Promise<never>(() => undefined);
+    const body = "outside.call('objects.head', []); return { statusCode: event.status }";
+    const functions = await start(program(body), { head });
+    await functions.http({ status: 404 } as never);
+    expect(functions.leftBehind).toEqual([]);
+    await functions.http({ status: 200 } as never);
+    expect(functions.leftBehind).toEqual(['http: objects.head']);
+  });
+
   it('fail alone when their thread dies', async () => {
     const { http } = await start(program('if (event.die) process.exit(1); return 1'));
     await expect(http({ die: true } as never)).rejects.toMatchObject({ code: 'internal' });

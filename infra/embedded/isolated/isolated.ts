@@ -4,6 +4,7 @@ import { Worker } from 'node:worker_threads';
 
 import { FairleadError } from '#shared/errors.ts';
 import type { Functions } from '../../../functions/functions.ts';
+import type { HttpResult } from '../../../functions/ports/events.ts';
 import type { Ports } from '../../../functions/ports/ports.ts';
 import { createInvocations } from '../invocations.ts';
 import type { TimerClock } from '../clock.ts';
@@ -15,6 +16,13 @@ import type { Entry, FromThread, Outcome, Programs, ThreadData, ToThread } from 
 const MAX_THREADS = 48;
 /** Module graphs that are loaded at once: that takes a core each, and more would only make all of them late. */
 const MAX_LOADING = availableParallelism();
+
+/** Of several reads at once the first that finds nothing ends a request; that the others still run is no work undone. */
+const READS = new Set(['records.get', 'records.query', 'objects.get', 'objects.next', 'objects.head', 'objects.list']);
+
+function isRefusal(outcome: Outcome): boolean {
+  return !outcome.ok || ((outcome.value as Partial<HttpResult> | undefined)?.statusCode ?? 0) >= 400;
+}
 
 export interface IsolatedOptions {
   /** `bundlePrograms` makes those of the functions. */
@@ -62,10 +70,11 @@ export function isolated({ programs, ports, clock, prewarmed = 2 }: IsolatedOpti
     });
     const { outcome, left } = await done;
     if (left.length === 0) idle.push(Promise.resolve(thread));
-    else {
-      leftBehind.push(...left.map((what) => `${entry}: ${what}`));
-      ports.log.error('a handler returned before its work was done', { entry, left });
-      void thread.terminate();
+    else void thread.terminate();
+    const undone = isRefusal(outcome) ? left.filter((what) => !READS.has(what)) : left;
+    if (undone.length > 0) {
+      leftBehind.push(...undone.map((what) => `${entry}: ${what}`));
+      ports.log.error('a handler returned before its work was done', { entry, left: undone });
     }
     if (outcome.ok) return outcome.value;
     throw fromErrorData(outcome.error);
