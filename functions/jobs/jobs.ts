@@ -84,9 +84,15 @@ async function restart(ports: Ports): Promise<void> {
   await attempt(ports, 'moves', () => sweepMoves(ports, DEFAULT_PROJECT));
 }
 
+/** Side by side, so that the store can put many into one commit: a fleet of thousands waits for this. */
+const FORGOTTEN_AT_ONCE = 500;
+
 async function forgetConnections(ports: Ports): Promise<void> {
   const pages = await Promise.all(keys.hosts().map((pk) => queryAll<HostRecord>(ports.records, pk)));
-  for (const host of pages.flat()) if (host.data.connection !== undefined) await forgetConnection(ports, host);
+  const connected = pages.flat().filter(({ data }) => data.connection !== undefined);
+  for (let at = 0; at < connected.length; at += FORGOTTEN_AT_ONCE) {
+    await Promise.all(connected.slice(at, at + FORGOTTEN_AT_ONCE).map((host) => forgetConnection(ports, host)));
+  }
 }
 
 async function forgetConnection(ports: Ports, host: Stored<HostRecord>): Promise<void> {
