@@ -334,7 +334,7 @@ describe('the spool on the link', () => {
   it('tells a report again until it is acknowledged, unless there is a newer one', async () => {
     const { connection, pump, advance } = link();
     await until(() => connection.line);
-    const report = { t: 'report', instances: [], last: true, held: [] } as const;
+    const report = { t: 'report' as const, instances: [], last: true, held: [] };
     pump.report([{ ...report, n: 1, seq: 1 }]);
     pump.report([{ ...report, n: 2, seq: 2 }]);
     await advance(REPEAT_MIN_MS);

@@ -12,7 +12,13 @@ const epoch = z.int().positive();
 /** Names an object of a move; the control plane puts the move's own prefix before it. */
 export const objectName = z.string().regex(/^[a-z0-9-]{1,120}$/);
 /** Where a signed manifest lies, and the SHA-256 of its bytes. */
-export const manifestRef = z.object({ name: objectName, sha256: fingerprint, length: z.int().positive() });
+/** A manifest of as many chunks as a transfer may have, with its signature; a receiver keeps it in memory. */
+const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
+export const manifestRef = z.object({
+  name: objectName,
+  sha256: fingerprint,
+  length: z.int().positive().max(MAX_MANIFEST_BYTES),
+});
 export type ManifestRef = z.infer<typeof manifestRef>;
 const manifests = z.array(manifestRef).max(8);
 

@@ -9,8 +9,6 @@ import { CHUNK_BYTES, MAX_CHUNKS } from './chunks.ts';
 /** What makes a transfer: the list of a stream's chunks, signed by the host that sent them. Nothing is used that it does not name. */
 
 export const MANIFEST_TYPE = 'fl-manifest+jwt';
-/** A manifest of {@link MAX_CHUNKS} chunks, with its signature. */
-export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 
 /** `fs1`…: passes over the root filesystem, `memory`: an image of the processes. */
 export const streamName = z.string().regex(/^(fs[1-9]|memory)$/);

@@ -111,7 +111,7 @@ class End {
     expect(await child.exited, child.stderr()).toEqual({ code: 0, signal: null });
   }
 
-  pack(before: Seen | undefined = undefined) {
+  pack(before?: Seen) {
     return packDifference(spawnPiped, this.tree, { before, live: false, now: Date.now() });
   }
 

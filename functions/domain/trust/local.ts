@@ -6,7 +6,9 @@ import { createApiToken, createUser, MAX_TOKEN_DAYS } from './users.ts';
 export const LOCAL_USER = 'local';
 
 /** Makes the local user on the first start, or a new token for it when the old one was lost; the caller keeps the token's file. */
-export async function bootstrapLocalUser(ports: Pick<Ports, 'records' | 'clock' | 'random'>): Promise<{ token: string }> {
+export async function bootstrapLocalUser(
+  ports: Pick<Ports, 'records' | 'clock' | 'random'>,
+): Promise<{ token: string }> {
   if ((await ports.records.get(keys.user(LOCAL_USER))) === undefined) {
     await createUser(ports, undefined, LOCAL_USER, 'fleet-admin');
   }
