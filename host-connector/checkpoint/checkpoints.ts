@@ -30,6 +30,7 @@ const PARK_TIMEOUT_MS = 10 * 60_000;
 const VERDICT_TIMEOUT_MS = 30_000;
 const POLL_MS = 10;
 const IP_TIMEOUT_MS = 10_000;
+const FIND_TIMEOUT_MS = 30_000;
 
 export type Verdict = 'go' | 'back';
 
@@ -161,6 +162,7 @@ export class Checkpoints {
     }
     if (!settled) killSession(pid);
     await eventually(ended, VERDICT_TIMEOUT_MS, POLL_MS);
+    if (what === 'restore') await this.#killRestored(id);
     const why = settled ? await criuReasons(folder, what) : 'it took longer than it may';
     const doing = what === 'dump' ? 'The memory could not be saved' : 'The memory could not be brought back';
     throw new FairleadError('host_failed', `${doing}: ${why}. The instance was not moved; move it without its memory.`);
@@ -217,10 +219,19 @@ export class Checkpoints {
       );
     }
     if (!ended) killSession(known.pid);
-    if (known.freezer !== '') await killAll(known.freezer);
+    await this.#killRestored(id);
     for (const { outside } of known.veths) await this.#ip('link', 'delete', 'dev', outside);
     const gone = async (): Promise<boolean> => !(await this.#deps.runtime.running()).has(id);
     if (!(await eventually(gone, VERDICT_TIMEOUT_MS, POLL_MS))) throw stuck(id, 'end');
+  }
+
+  /** Ends what a restore that failed, or was killed, has left: it holds the instance's groups (M8). */
+  async #killRestored(id: string): Promise<void> {
+    const { cgroups } = this.#deps.kernel;
+    const mount = cgroups.controllers.get('freezer') ?? cgroups.unified ?? '';
+    const argv = ['find', mount, '-maxdepth', '6', '-type', 'd', '-name', `lxc.payload.${id}*`, '-print'] as const;
+    const { stdout } = await this.#deps.run(argv, { timeoutMs: FIND_TIMEOUT_MS });
+    for (const group of stdout.split('\n').filter(Boolean)) await killAll(group);
   }
 
   /** Puts the links back on their bridges; CRIU's hook has done so if it still lived. */

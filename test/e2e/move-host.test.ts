@@ -208,6 +208,49 @@ describe('before the commit', () => {
   });
 });
 
+describe('after the commit', () => {
+  it('a target whose CRIU was killed while parked brings the memory back once more', async () => {
+    const spec = await counting('twice');
+    const { move, foo, bar } = await upTo(spec, 'prepared');
+    const stood = await frozenTicks(1, spec);
+    const marker = `/var/lib/fairlead/checkpoints/${spec.id}/parked`;
+    await lab.host(2).must(['kill', '-9', (await lab.host(2).must(['cut', '-d ', '-f1', marker])).trim()]);
+    expect(await bar.must('instance', { kind: 'adopt', move, id: spec.id, epoch: 2 })).toMatchObject({
+      report: { status: 'Running' },
+    });
+    const after = await ticks(2, spec);
+    expect(after).toBeGreaterThanOrEqual(stood);
+    expect(after).toBeLessThan(stood + 30);
+    await foo.must('retired', { kind: 'retire', move, id: spec.id, epoch: 1 });
+  });
+});
+
+describe('a move that is cancelled', () => {
+  it('while the source is being parked leaves it running as if nothing had been', async () => {
+    const spec = await counting('cancelled');
+    const foo = await world.at(1);
+    const move = randomUUID();
+    for (const afterMs of [20, 150, 450]) {
+      const before = await ticks(1, spec);
+      const id = randomUUID();
+      const park = foo.command({ kind: 'park', move, attempt: 1, id: spec.id, epoch: 1, live: true, timeout: 30 }, id);
+      const outcome = park.then(
+        ({ kind }) => kind,
+        (error: { code: string }) => error.code,
+      );
+      await sleep(afterMs);
+      foo.send({ t: 'cancel', id });
+      expect(['cancelled', 'parked']).toContain(await outcome);
+      await foo.must('instance', { kind: 'unpark', move, id: spec.id, epoch: 1 });
+      const after = await ticks(1, spec);
+      expect(after).toBeGreaterThanOrEqual(before);
+      await sleep(400);
+      expect(await ticks(1, spec)).toBeGreaterThan(after);
+    }
+    await foo.must('deleted', await stopAndDelete(spec));
+  });
+});
+
 describe('a cold move', () => {
   it('of a running instance stops it cleanly, starts it on the target and brings the same files', async () => {
     const spec = await counting('cold');

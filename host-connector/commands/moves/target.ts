@@ -135,10 +135,19 @@ export class Target {
     const { checkpoints } = this.#parts;
     const { spec, move } = role;
     const parked = await checkpoints.find(spec.id);
-    if (parked) await parked.verdict('go');
+    const runs = await parked?.verdict('go').then(
+      () => true,
+      async (error: unknown) => {
+        // CRIU died since: what it left has not run, so it can be brought back once more.
+        host.log('warn', `"${spec.name}" did not go on as restored: ${messageOf(error)}`);
+        await parked.verdict('back');
+        return false;
+      },
+    );
+    if (runs) await checkpoints.remove(spec.id);
     else if (role.power === 'on' && (await host.containers.status(spec.id)) === 'Stopped')
       await this.#bringBack(role, host);
-    if (move?.live || parked) await checkpoints.remove(spec.id);
+    if (move?.live) await checkpoints.remove(spec.id);
   }
 
   /** The host was restarted since it was prepared: from the memory on disk if there is one, else from the start. */
