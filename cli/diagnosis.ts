@@ -116,6 +116,12 @@ export function diagnoseOperations(operations: readonly Operation[], now: number
   }));
 }
 
+/** What the control plane says of its own registry. */
+export function diagnoseRegistry(breaches: readonly { readonly what: string; readonly todo: string }[]): Finding[] {
+  if (breaches.length === 0) return [{ level: 'ok', what: 'the registry holds together' }];
+  return breaches.map(({ what, todo }) => ({ level: 'problem', what, todo }));
+}
+
 function distance(value: number, from: number, to: number): number {
   return Math.max(0, from - value, value - to);
 }

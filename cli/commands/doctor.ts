@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 
 import { messageOf } from '#shared/errors.ts';
 import type { Server } from '#shared/lxd/server.ts';
-import { diagnoseHosts, diagnoseOperations, diagnoseServer, type Finding } from '../diagnosis.ts';
+import { diagnoseHosts, diagnoseOperations, diagnoseRegistry, diagnoseServer, type Finding } from '../diagnosis.ts';
 import type { Host } from '../client/fleet.ts';
 import { printable } from '../output/printable.ts';
 import type { Session } from '../session.ts';
@@ -28,6 +28,11 @@ export function registerDoctor(program: Command, session: Session): void {
       if (problems === 0) {
         const now = session.io.now();
         tell(await check('hosts', async () => diagnoseHosts(await session.api.get<Host[]>('/1.0/fleet/hosts'), now)));
+        tell(
+          await check('registry', async () =>
+            diagnoseRegistry(await session.api.get<{ what: string; todo: string }[]>('/1.0/fleet/doctor')),
+          ),
+        );
         tell(await check('operations', async () => diagnoseOperations(await allOperations(session), now)));
       }
       session.exitCode = problems > 0 ? 1 : 0;

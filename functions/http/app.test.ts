@@ -55,6 +55,7 @@ const EXPECTED: Readonly<Record<string, Entitlement>> = {
   'PATCH /1.0/profiles/:name': 'edit',
   'POST /1.0/profiles/:name': 'edit',
   'DELETE /1.0/profiles/:name': 'edit',
+  'GET /1.0/fleet/doctor': 'manage-fleet',
   'PATCH /1.0/fleet/hosts/:name': 'manage-fleet',
   'DELETE /1.0/fleet/hosts/:name': 'manage-fleet',
   'POST /1.0/fleet/join-tokens': 'manage-fleet',

@@ -4,6 +4,7 @@ import { hostFacts } from '#shared/link/commands.ts';
 import { hostName, siteName } from '#shared/lxd/names.ts';
 import { parse } from '#shared/lxd/parse.ts';
 
+import { examineRegistry } from '../../domain/doctor/service.ts';
 import { enrol } from '../../domain/hosts/enrol.ts';
 import {
   createJoinToken,
@@ -100,6 +101,12 @@ export const fleetRoutes: readonly Route[] = [
       await deleteJoinToken(ports, params['id'] ?? '');
       return { sync: {} };
     },
+  },
+  {
+    method: 'GET',
+    path: '/1.0/fleet/doctor',
+    entitlement: 'manage-fleet',
+    handle: async ({ ports }) => ({ sync: await examineRegistry(ports) }),
   },
   // Hosts have no account: a token's secret, or a signature over the nonce, is what they show.
   {
