@@ -76,8 +76,16 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** Resident memory of a process, MiB. */
-export async function residentMiB(pid: number): Promise<number> {
-  const [, kilobytes] = /^VmRSS:\s+(\d+)/m.exec(await readFile(`/proc/${pid}/status`, 'utf8')) ?? [];
-  return Number(kilobytes) / 1024;
+/** Resident memory, MiB: what the process wrote itself, and what is mapped from files, which processes share. */
+export interface Resident {
+  readonly all: number;
+  readonly anonymous: number;
+  readonly file: number;
+}
+
+/** Resident memory of a process. */
+export async function residentMiB(pid: number): Promise<Resident> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  const of = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1]) / 1024;
+  return { all: of('VmRSS'), anonymous: of('RssAnon'), file: of('RssFile') };
 }
