@@ -181,6 +181,7 @@ export class Link {
       case 'got':
       case 'answer':
       case 'report-now':
+      case 'chunk':
         return;
     }
   }
