@@ -1,12 +1,11 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
 
 import type { InstanceSpec } from '#shared/link/commands.ts';
 import type { ManifestRef, PublicKey } from '#shared/link/moves.ts';
 import { verifyManifest, type Manifest } from '#shared/transfer/manifest.ts';
-import { readIfThere, removeDurably, writeDurably } from '../../durable.ts';
-import { readFile, writeFile } from 'node:fs/promises';
+import { isMissing, readIfThere, removeDurably, writeDurably } from '../../durable.ts';
 import { applyDifference } from '../../transfer/difference.ts';
 import { unpackMemory } from '../../transfer/memory.ts';
 import { Staging } from '../../transfer/staging.ts';
@@ -68,7 +67,7 @@ export class Inbound {
       return unpackMemory(checkpoints.images(spec.id), stream);
     }
     const namesFile = join(folder(this.#move), 'names');
-    const before = await readFile(namesFile).catch(() => undefined);
+    const before = await earlierNames(namesFile);
     const target = await tree(spec, join(folder(this.#move), 'scratch'));
     await writeFile(namesFile, await applyDifference(spawn, target, stream, before), { mode: 0o600 });
   }
@@ -102,4 +101,14 @@ export class Inbound {
 export async function freshFolder(path: string): Promise<void> {
   await removeDurably(path);
   await mkdir(path, { recursive: true, mode: 0o700 });
+}
+
+/** The names that earlier passes brought, as bytes, for they need not be text; undefined before the first. */
+async function earlierNames(file: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(file);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
 }
