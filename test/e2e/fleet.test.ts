@@ -72,6 +72,7 @@ describe('a container on a host that nobody can reach', () => {
     expect((await shell('foo', 'small', 'nproc')).stdout).toBe('1\n');
     const forks = await shell('foo', 'small', 'i=0; while [ $i -lt 60 ]; do sleep 1 & i=$((i+1)); done; wait');
     expect(forks.stderr).toMatch(/can't fork/);
+    await until('the forked processes to end', async () => (await shell('foo', 'small', 'true')).code === 0);
     const hog = await shell('foo', 'small', 'head -c 200000000 /dev/zero | tail');
     expect(hog.code).not.toBe(0);
     expect((await instance('small', 'foo')).status).toBe('Running');
